@@ -119,8 +119,8 @@ def read(data: memoryview, at: int = 0) -> tuple[Packet, int] | None:
 
 
 def write(packet: Packet) -> bytes:
-    """Write a packet; no bytes where 3.1.1 has none for it (see the rules). Raises `ValueError` for a field that
-    cannot be written: a text over 65,535 bytes, a packet id that is missing or 0."""
+    """Write a packet; no bytes where 3.1.1 has none for it (see the rules). Raises `ValueError` for packet id 0 and for
+    a password without a user name; `mqtt5`'s classes themselves refuse texts over 65,535 bytes."""
     form = _FORM_OF.get(type(packet))
     return form.write(packet) if form is not None else b""
 
@@ -369,8 +369,6 @@ def _packet_id(value: int | None) -> bytes:
 
 
 def _binary(value: bytes) -> bytes:
-    if len(value) > 0xFFFF:
-        raise ValueError("a field over 65,535 bytes")
     return _number(len(value)) + value
 
 
