@@ -1,0 +1,1 @@
+"""Sub-commands of `tidings` that every client has; others are found by the entry-point group `tidings.commands`."""
