@@ -58,11 +58,15 @@ class TidingsUp:
         more = {f"TIDINGS_{name.upper()}": value for name, value in self.settings.items()}
         return {**kept, **chosen, "TIDINGS_DATA": str(self.data), "PYTHONUNBUFFERED": "1", **more}
 
-    def start(self, *, within: float = 30.0) -> "TidingsUp":
+    def start(self, *, within: float = 30.0, arguments: tuple[str, ...] = ("--quiet",)) -> "TidingsUp":
         """Start and wait until `/readyz` is green."""
         log = (self.data.parent / f"{self.data.name}.log").open("ab")
         self.process = subprocess.Popen(
-            [BIN / "tidings", "up", "--quiet"], env=self.environment(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            [BIN / "tidings", "up", *arguments],
+            env=self.environment(),
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
         )
         log.close()
         until(self.is_ready, within=within, what="/readyz", because=lambda: self.output[-3000:])
