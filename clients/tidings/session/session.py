@@ -61,17 +61,19 @@ class Session:
         outbox: Outbox | None = None,
         positions: Mapping[ConvId, Position] | None = None,
         backlog: int = limits.HISTORY_PAGE,
+        claiming: bool = True,
         encoding: Encoding = Encoding.JSON,
     ) -> None:
         """`boot` begins the ids of this run's requests and differs from run to run (up to 20 characters of an id);
         `jitter` gives numbers in [0, 1); `positions` is what `positions()` gave before; a conversation that is new
-        to this device begins with its last `backlog` entries."""
+        to this device begins with its last `backlog` entries; without `claiming`, nothing is claimed as delivered."""
         self.user = user
         self.device = device
         self.ignored = 0
         self._encoding = encoding
         self._jitter = jitter
         self._backlog = backlog
+        self._claiming = claiming
         self._connected = False
         self._drain_ends = 0
         self._heads_at: int | None = None
@@ -164,6 +166,11 @@ class Session:
         return sum(len(queue.entries) for queue in self._sending.queues.values())
 
     @property
+    def claims_due(self) -> bool:
+        """Whether receipts wait to be sent."""
+        return any(marks.due is not None for marks in self._receipts.values())
+
+    @property
     def settled(self) -> bool:
         """Whether heads were compared since the last connect, and nothing is known to be missing."""
         heads_known = self._heads_at is not None and self._heads_at > self._drain_ends
@@ -226,7 +233,8 @@ class Session:
         for entry in entries:
             marks = self._marks(entry.conv)
             self._members(marks, entry)
-            if entry.from_ != self.user and entry.kind != "tombstone" and not is_event(entry.kind):
+            visible = entry.kind != "tombstone" and not is_event(entry.kind)
+            if self._claiming and visible and entry.from_ != self.user:
                 marks.want("delivered", entry.seq, now)
             self._effects.append(Deliver(entry))
 

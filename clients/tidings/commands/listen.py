@@ -1,0 +1,85 @@
+"""`tidings listen`: print what comes, and tell its senders.
+
+How far each conversation was printed is kept in the account's cache, so that the next `listen` goes on from there.
+"""
+
+import asyncio
+import signal
+from typing import Annotated
+
+import typer
+
+from tidings import profile as profiles
+from tidings.aio import Client, now_ms
+from tidings.cache import Cache
+from tidings.commands.render import known_names, line
+from tidings.exits import REFUSED, fail
+from tidings.protocol import codec
+from tidings.protocol.payloads import Message, is_event
+from tidings.renewal import fresh, renewed
+from tidings.session import Position
+
+
+def command(
+    account: Annotated[str, typer.Option("--as", help="the account that listens")],
+    as_json: Annotated[bool, typer.Option("--json", help="print each entry as a line of JSON")] = False,
+    count: Annotated[int, typer.Option(help="end after so many messages of others; 0: never", min=0)] = 0,
+    read: Annotated[bool, typer.Option(help="tell the senders that it was read")] = True,
+) -> None:
+    """Print the entries of all conversations as they come, first those that came since the last time.
+
+    Exit status: 0 after `--count` messages or Ctrl-C, 1 refused (or another process listens as this account), 2 wrong
+    usage, 3 the server does not answer.
+
+    Example: tidings listen --as bob --count 1 --json
+    """
+    with profiles.held(account) as free:
+        if not free:
+            fail(f"another process is connected as {account}; stop it first", REFUSED)
+        asyncio.run(_listen(account, as_json, count, read))
+
+
+async def _listen(account: str, as_json: bool, count: int, read: bool) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    listening = asyncio.create_task(_print_entries(account, as_json, count, read))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((listening, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if listening.done():
+        listening.result()
+    else:
+        listening.cancel()
+        await asyncio.wait([listening])
+
+
+async def _print_entries(account: str, as_json: bool, count: int, read: bool) -> None:
+    me = await fresh(account, now_ms())
+    names = known_names()
+    with Cache(profiles.path_of(account, suffix=".db")) as cache:
+        known = cache.positions()
+        client = Client(me, outbox=cache, positions=known, refresh=lambda stale: renewed(account, stale, now_ms()))
+        async with client:
+            left = count
+            async for entry in client:
+                if entry.conv in known or entry.at >= me.since:
+                    print(codec.encode(entry).decode() if as_json else line(entry, names), flush=True)
+                    left -= _counts(entry, client)
+                if read:
+                    client.mark_read(entry.conv, entry.seq)
+                _keep(cache, client, entry)
+                if count and left <= 0:
+                    break
+            await client.drained()
+
+
+def _counts(entry: Message, client: Client) -> bool:
+    visible = entry.kind != "tombstone" and not is_event(entry.kind)
+    return visible and entry.from_ != client.profile.user
+
+
+def _keep(cache: Cache, client: Client, entry: Message) -> None:
+    position = client.session.position(entry.conv)
+    base, receipts = (position.base, position.receipts) if position else (0, 0)
+    cache.reached(entry.conv, Position(min(base, entry.seq), entry.seq, receipts))
