@@ -136,7 +136,7 @@ def register(url: str, data: Path, count: int) -> tuple[Seat, ...]:
 
 
 def _register_one(http: httpx.Client, data: Path, phone: str) -> dict[str, Any]:
-    from app.inbox import read_code
+    from app.cast import read_code
 
     begun = http.post("/api/auth/register", json={"phoneNumber": phone, "name": "Bench"}).raise_for_status().json()
     proof = {"verificationId": begun["verificationId"], "code": read_code(data, phone), "deviceName": "bench"}
