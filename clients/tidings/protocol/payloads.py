@@ -126,7 +126,7 @@ class Message(Wire, frozen=True):
     device: DeviceId = DeviceId("")
     sent_at: int = 0
     at: int = 0
-    kind: str = "text"
+    kind: str = field(default_factory=lambda: "text")  # always on the wire, unlike a default
     body: str = ""
     reply_to: int = 0
     forwarded_from: Forwarded | None = None
@@ -182,13 +182,12 @@ class Head(Wire, frozen=True):
     receipts: int = 0
 
 
-class HeadsReply(Wire, frozen=True):
+class HeadsReply(Wire, frozen=True, tag_field="kind", tag="heads"):
     """`{device}/in/reply` to `heads`. `next` is empty on the last page."""
 
     id: MessageId
     heads: tuple[Head, ...] = ()
     next: str = ""
-    kind: str = "heads"
 
 
 class Mark(Wire, frozen=True):
@@ -199,7 +198,7 @@ class Mark(Wire, frozen=True):
     read: int = 0
 
 
-class SyncReply(Wire, frozen=True):
+class SyncReply(Wire, frozen=True, tag_field="kind", tag="sync"):
     """`{device}/in/reply` to `sync`, and the answer of `GET /api/messages/{conv}`. Every seq asked is answered.
     `marks` are those the asker may see, at receipt version `receipts`."""
 
@@ -211,15 +210,13 @@ class SyncReply(Wire, frozen=True):
     head: int = 0
     marks: tuple[Mark, ...] = ()
     receipts: int = 0
-    kind: str = "sync"
 
 
-class WatchReply(Wire, frozen=True):
+class WatchReply(Wire, frozen=True, tag_field="kind", tag="watch"):
     """`{device}/in/reply` to `watch`: what is known now."""
 
     id: MessageId
     users: tuple[PresenceNotice, ...] = ()
-    kind: str = "watch"
 
 
 # What services and lane owners say to each other, never client-visible.
