@@ -48,9 +48,8 @@ async def _send(account: str, to: str, text: str, within: float) -> tuple[ConvId
         try:
             return conv, await asyncio.wait_for(sending, within)
         except TimeoutError:
-        raise NoAnswer(
-            f"no answer from {me.host} within {within:g} s; the message is sent with the next command"
-        ) from None
+            later = "it is sent with the account's next command" if by_mqtt else "whether it was stored is not known"
+            raise NoAnswer(f"no answer from {me.host} within {within:g} s; {later}") from None
 
 
 async def _by_mqtt(account: str, me: Profile, conv: ConvId, peer: UserId, text: str) -> int:
