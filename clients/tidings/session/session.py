@@ -323,10 +323,14 @@ class Session:
         for head in reply.heads:
             log = self._log(ids.conv_id(head.conv))
             log.learn_head(head.seq)
-            self._deliver(log.place(max(head.first, head.seq - self._backlog + 1, 1) - 1), now)
+            self._deliver(log.place(self._begin(head.first, head.seq)), now)
             self._deliver(log.skip_to(head.first), now)
             if log.behind or log.receipts < head.receipts:
                 self._fill(head.conv, now)
+
+    def _begin(self, first: int, head: int) -> int:
+        """Tell after which entry a log that is new to this device begins."""
+        return max(first, head - self._backlog + 1, 1) - 1
 
     def _fill(self, conv: ConvId, now: int) -> None:
         log, nobody = self._log(conv), MessageId("")
@@ -343,7 +347,7 @@ class Session:
         log.learn_head(page.head)
         for entry in page.messages:
             self._own_copy(entry, now)
-        self._deliver(log.place(min((entry.seq for entry in page.messages), default=page.head + 1) - 1), now)
+        self._deliver(log.place(self._begin(page.first, page.head)), now)
         self._deliver(log.skip_to(page.first), now)
         for entry in page.messages:
             self._deliver(log.put(entry), now)
