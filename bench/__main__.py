@@ -82,10 +82,10 @@ def phases(options: argparse.Namespace) -> list[Phase]:
 
 def keep(report: Report, stem: Path) -> None:
     """Leave table, JSON and plot beside each other."""
-    stem.with_suffix(".md").write_text(text(report))
-    stem.with_suffix(".json").write_bytes(msgspec.json.encode(report) + b"\n")
+    stem.with_name(f"{stem.name}.md").write_text(text(report))
+    stem.with_name(f"{stem.name}.json").write_bytes(msgspec.json.encode(report) + b"\n")
     if report.measured:
-        plot(report, stem.with_suffix(".png"))
+        plot(report, stem.with_name(f"{stem.name}.png"))
 
 
 def say(line: str) -> None:
