@@ -17,6 +17,21 @@ _ABOUT = "Accounts, history and writing for those who cannot hold an MQTT connec
 
 def make_api(deps: Deps) -> FastAPI:
     """Make the application. `deps.registry` gets its metrics."""
+    app = routed()
+    app.state.deps = deps
+    app.state.metrics = Metrics(deps.registry)
+    app.state.login = Login(deps, app.state.metrics)
+    app.add_middleware(
+        guard.Guard,
+        body_bytes=_BODY_BYTES,
+        make_id=lambda: base64.urlsafe_b64encode(deps.entropy(12)).decode(),
+        metrics=app.state.metrics,
+    )
+    return app
+
+
+def routed() -> FastAPI:
+    """Make the application without anything behind it: its routes, for the document."""
     app = FastAPI(
         title="Tidings",
         version="1",
@@ -27,18 +42,10 @@ def make_api(deps: Deps) -> FastAPI:
         responses=problems.RESPONSES,
         generate_unique_id_function=_operation,
     )
-    app.state.deps = deps
-    app.state.metrics = Metrics(deps.registry)
-    app.state.login = Login(deps, app.state.metrics)
     for part in (auth, conversations, writes, blocks, health):
         app.include_router(part.routes)
     problems.install(app)
-    app.add_middleware(
-        guard.Guard,
-        body_bytes=_BODY_BYTES,
-        make_id=lambda: base64.urlsafe_b64encode(deps.entropy(12)).decode(),
-        metrics=app.state.metrics,
-    )
+    problems.describe(app.openapi())  # made once and kept by the application
     return app
 
 

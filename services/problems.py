@@ -49,6 +49,14 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 """For every route's OpenAPI."""
 
 
+def describe(document: dict[str, Any]) -> dict[str, Any]:
+    """Correct an OpenAPI document: FastAPI lists its own media type beside ours for every problem."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"]["default"]["content"].pop("application/json", None)
+    return document
+
+
 def install(app: FastAPI) -> None:
     """Let every error of this application become a problem."""
     app.add_exception_handler(Refusal, _refused)
