@@ -38,7 +38,7 @@ ROLES: Final[dict[str, Role]] = {
     "device": _DEVICE,
     "person": _DEVICE,
     "bridge": Role(
-        publish=("u/+/in/+", "u/+/+/in/+", "ch/+", "s/api/+/re"),
+        publish=("u/+/in/+", "u/+/+/in/+", "ch/+", "s/api/+/re", "s/+/do"),
         subscribe=(
             "u/+/+/out/{lane}/+/+",
             "u/+/+/to/{lane}/#",

@@ -120,7 +120,7 @@ def test_a_bridge_owns_its_lanes_and_no_others() -> None:
     assert all(grants.may_subscribe(three, one).allowed for one in wanted)
     assert not any(grants.may_subscribe(four, one).allowed for one in wanted)
     assert not grants.may_subscribe(three, "u/+/+/out/+/+/+").allowed
-    for topic in (f"u/{ALICE}/in/msg", f"u/{ALICE}/{PHONE}/in/error", "ch/news", "s/api/one/re"):
+    for topic in (f"u/{ALICE}/in/msg", f"u/{ALICE}/{PHONE}/in/error", "ch/news", "s/api/one/re", "s/40/do"):
         assert grants.may_publish(three, topic, retain=False, qos=1).allowed
     assert not grants.may_publish(three, f"u/{ALICE}/{PHONE}/out/30/{CONV}/msg", retain=False, qos=1).allowed
 
