@@ -15,6 +15,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self, assert_never
 
@@ -92,7 +93,7 @@ class Client:
         self._eventful = asyncio.Event()
         self._roomy = asyncio.Event()
         self._roomy.set()
-        self._publishing = 0
+        self._publishing: set[asyncio.Task[None]] = set()
         self._drained = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self.connected = asyncio.Event()
@@ -192,13 +193,13 @@ class Client:
         self._outgoing.clear()
         self.connected.set()
         self._carry_out(self.session.connected(now_ms()))
+        writing = asyncio.create_task(self._write(mqtt))
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(mqtt))
-                group.create_task(self._write(mqtt, group))
-        except* aiomqtt.MqttError as errors:
-            raise aiomqtt.MqttError(str(errors.exceptions[0])) from None
+            await self._read(mqtt)
         finally:
+            writing.cancel()
+            for publishing in tuple(self._publishing):
+                publishing.cancel()
             self.connected.clear()
             self._carry_out(self.session.disconnected(now_ms()))
 
@@ -208,26 +209,31 @@ class Client:
             self._carry_out(self.session.received(str(message.topic), payload, now_ms()))
             await self._roomy.wait()
 
-    async def _write(self, mqtt: aiomqtt.Client, group: asyncio.TaskGroup) -> None:
+    async def _write(self, mqtt: aiomqtt.Client) -> None:
+        """Give the broker what is due, in order. Who waits for a PUBACK is a task, so that nobody waits behind it; a
+        connection that breaks here is noticed by the reader, and the session says everything again."""
         while True:
             while self._outgoing:
                 match effect := self._outgoing.popleft():
                     case Subscribe():
-                        await mqtt.subscribe([(name, 1) for name in effect.filters])
+                        with suppress(aiomqtt.MqttError):
+                            await mqtt.subscribe([(name, 1) for name in effect.filters])
                     case Publish():
-                        group.create_task(mqtt.publish(effect.topic, effect.payload, qos=effect.qos, timeout=math.inf))
+                        publishing = asyncio.create_task(self._publish(mqtt, effect))
+                        self._publishing.add(publishing)
+                        publishing.add_done_callback(self._published)
                     case _:
                         assert_never(effect)
             self._signal.clear()
             await self._signal.wait()
 
     async def _publish(self, mqtt: aiomqtt.Client, effect: Publish) -> None:
-        self._publishing += 1
-        try:
+        with suppress(aiomqtt.MqttError):
             await mqtt.publish(effect.topic, effect.payload, qos=effect.qos, timeout=math.inf)
-        finally:
-            self._publishing -= 1
-            self._drained.set()
+
+    def _published(self, publishing: "asyncio.Task[None]") -> None:
+        self._publishing.discard(publishing)
+        self._drained.set()
 
     def _mqtt(self) -> aiomqtt.Client:
         five = self._version is aiomqtt.ProtocolVersion.V5
