@@ -11,7 +11,7 @@ import asyncio
 from typing import Final
 
 import mqtt5
-from amqtt.adapters import ReaderAdapter
+from amqtt.adapters import ReaderAdapter, WriterAdapter
 from mqtt5 import ConnAckReasonCode
 
 from acl.decisions import Gate, Principal
@@ -90,26 +90,38 @@ async def _exactly(reader: ReaderAdapter, size: int) -> bytes:
 
 
 class Watched(ReaderAdapter):  # type: ignore[misc]
-    """A reader that begins with bytes which were read before, and ends at silence and at oversize."""
+    """A reader that begins with bytes which were read before, and ends the connection at silence and at oversize."""
 
-    def __init__(self, reader: ReaderAdapter, first: bytes, *, keep_alive: int, most: int) -> None:
+    def __init__(
+        self, reader: ReaderAdapter, writer: WriterAdapter, first: bytes, *, keep_alive: int, most: int
+    ) -> None:
         self._reader = reader
+        self._writer = writer
         self._first = first
-        self._patience = keep_alive * 1.5 or None
+        self._patience = keep_alive * 1.5
         self._most = most
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
 
     async def read(self, n: int = -1) -> bytes:
-        """Read `n` bytes, or none at the end."""
+        """Read `n` bytes, or none at the end. amqtt gives up a read at each keepalive and begins another, so what
+        counts is when something was heard last."""
         if self._first and n > 0:
             data, self._first = self._first[:n], self._first[n:]
             return data
         if n > self._most:
-            return b""
+            return await self._end()
         try:
-            async with asyncio.timeout(self._patience):
-                return bytes(await self._reader.read(n))
+            async with asyncio.timeout_at(self._heard + self._patience if self._patience else None):
+                data = bytes(await self._reader.read(n))
         except TimeoutError:
-            return b""
+            return await self._end()
+        self._heard = self._loop.time()
+        return data
+
+    async def _end(self) -> bytes:
+        await self._writer.close()
+        return b""
 
     def feed_eof(self) -> None:
         """Pass it on."""

@@ -48,7 +48,7 @@ class GatedBroker(Broker):  # type: ignore[misc]
             await _turn_away(writer, turned.answer)
             return
         self.principals[connect.client_id] = principal
-        watched = Watched(reader, raw, keep_alive=connect.keep_alive, most=self._limits.packet_bytes)
+        watched = Watched(reader, writer, raw, keep_alive=connect.keep_alive, most=self._limits.packet_bytes)
         await super()._client_connected(listener_name, watched, writer)
 
     async def _handle_message_delivery(self, client_session: Session, handler: Any, wait_deliver: Any) -> bool:
@@ -63,6 +63,13 @@ class GatedBroker(Broker):  # type: ignore[misc]
         retain = bool(packet is not None and packet.retain_flag)
         qos = int(message.qos or 0)
         return principal is not None and self.gate.publish(principal, message.topic, retain=retain, qos=qos).allowed
+
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Session
+    ) -> None:
+        # At a connect amqtt asks this for everybody's subscriptions: others' retained messages would be told.
+        if any(subscriber is session for subscriber, _ in self.subscriptions.get(subscription[0], ())):
+            await super()._publish_retained_messages_for_subscription(subscription, session)
 
     async def cut(self, client_id: str) -> None:
         """End a client's connection; its session stays."""

@@ -105,7 +105,11 @@ class Watch:
     async def run(self) -> None:
         """Watch until cancelled or cut; raises `OSError` at a cut."""
         async with self._door.enter("tidings-operator", clean=True) as conversation:
-            conversation.send(mqtt5.SubscribePacket(1, [mqtt5.TopicFilter(topic) for topic in self.values]))
+            conversation.send(
+                mqtt5.SubscribePacket(
+                    1, [mqtt5.TopicFilter(topic, max_qos=mqtt5.QoS.AT_MOST_ONCE) for topic in self.values]
+                )
+            )
             self.connected = True
             try:
                 await self._follow(conversation)
