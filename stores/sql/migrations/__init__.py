@@ -1,0 +1,1 @@
+"""Alembic's environment and, a folder a chain, the migrations. Run by `stores.sql.migrate`."""
