@@ -9,6 +9,7 @@ Rules
 from msgspec import Struct
 
 from stores.ports.accounts import Policy, Revocation
+from tidings.protocol.ids import DeviceId, UserId, client_id
 
 
 class _Cut(Struct, frozen=True):
@@ -27,6 +28,15 @@ class Revocations:
     def loaded(self) -> bool:
         """Whether there is a snapshot at all."""
         return self._version is not None
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """Client ids of devices that were logged out for good: their sessions and queues are to be deleted."""
+        return frozenset(
+            client_id(UserId(user), DeviceId(device))
+            for (user, device), cut in self._cuts.items()
+            if device and cut.gone
+        )
 
     async def refresh(self, policy: Policy) -> bool:
         """Read again if the version moved; tells whether it did. Raises `StoreUnavailable`; the old snapshot stays."""

@@ -1,6 +1,7 @@
 """The HTTP API as one function of its dependencies. Nothing connects here; whoever composes it starts and stops."""
 
 import base64
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -32,7 +33,7 @@ def make_api(deps: Deps) -> FastAPI:
 
 def routed() -> FastAPI:
     """Make the application without anything behind it: its routes, for the document."""
-    app = FastAPI(
+    app = _Described(
         title="Tidings",
         version="1",
         description=_ABOUT,
@@ -45,8 +46,13 @@ def routed() -> FastAPI:
     for part in (auth, conversations, writes, blocks, health):
         app.include_router(part.routes)
     problems.install(app)
-    problems.describe(app.openapi())  # made once and kept by the application
     return app
+
+
+class _Described(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Tell the document, made when it is first asked for."""
+        return self.openapi_schema or problems.describe(super().openapi())
 
 
 def _operation(route: APIRoute) -> str:

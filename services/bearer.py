@@ -21,7 +21,9 @@ class Caller(NamedTuple):
     device: DeviceId
 
 
-def caller_of(deps: Given, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]) -> Caller:
+async def caller_of(
+    deps: Given, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_scheme)]
+) -> Caller:
     """Verify the token. Raises `Refusal(unauthenticated | tokenExpired)`."""
     if credentials is None:
         raise Refusal(Code.UNAUTHENTICATED, "send the access token as 'Authorization: Bearer …'")

@@ -1,6 +1,9 @@
 """What the HTTP API is given by whoever composes it, and how a route gets at it. Nothing else is shared.
 
-Rules: no global state; a test makes as many APIs as it likes. Times in ms UTC by `clock`, randomness by `entropy`.
+Rules
+- No global state; a test makes as many APIs as it likes. Times in ms UTC by `clock`, randomness by `entropy`.
+- Every dependency of a route is a coroutine: FastAPI runs plain functions in threads, and what stands here is used by
+  one.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -59,7 +62,7 @@ class Deps:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
-def deps_of(request: Request) -> Deps:
+async def deps_of(request: Request) -> Deps:
     """Find the dependencies of the application that serves this request."""
     deps: Deps = request.app.state.deps
     return deps

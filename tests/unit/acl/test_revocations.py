@@ -57,3 +57,13 @@ def test_the_strictest_of_several_cuts_counts() -> None:
     assert snapshot.voids(ALICE, PHONE, 9)
     snapshot.replace(2, [Revocation(ALICE, PHONE, 0, gone=True), Revocation(ALICE, PHONE, 5, gone=False)])
     assert snapshot.voids(ALICE, PHONE, 9)
+
+
+def test_whose_sessions_are_to_be_deleted() -> None:
+    snapshot = Revocations()
+    banned, aged = (
+        Revocation(UserId("bob"), DeviceId(""), 0, gone=True),
+        Revocation(ALICE, DeviceId("tv"), 9, gone=False),
+    )
+    snapshot.replace(1, [Revocation(ALICE, PHONE, 0, gone=True), banned, aged])
+    assert snapshot.gone == {"alice:phone"}
