@@ -20,15 +20,16 @@ class GatePlugin(BaseAuthPlugin, BaseTopicPlugin):  # type: ignore[misc]
     async def topic_filtering(
         self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
     ) -> bool | None:
-        """Ask the gate about a publish or a subscription; what was subscribed may be received."""
+        """Ask the gate about a publish or a subscription. What comes to a session is asked again: it may have been
+        subscribed with a token that allowed more."""
         if session is None:
             return True
         broker = self.context._broker_instance
         principal = broker.principals.get(session.client_id)
-        if action == Action.RECEIVE:
+        if action == Action.RECEIVE and principal is None:
             return True
         if principal is None or topic is None:
             return False
-        if action == Action.SUBSCRIBE:
+        if action in (Action.SUBSCRIBE, Action.RECEIVE):
             return bool(broker.gate.subscribe(principal, topic).allowed)
         return bool(broker.gate.publish(principal, topic, retain=False, qos=0).allowed)

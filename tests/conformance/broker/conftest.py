@@ -1,8 +1,7 @@
-"""The brokers under trial: one shared by all cases of a kind, and runs of a case with a broker's known failures."""
+"""The brokers under trial: one that all cases of a kind share, and one for each case that stops its broker."""
 
 import pytest
 
-from broker.embedded.packets import MalformedPacket, ProtocolViolation
 from tests.conformance.broker import (  # noqa: F401 - they fill the suite
     cases_delivery,
     cases_limits,
@@ -11,13 +10,10 @@ from tests.conformance.broker import (  # noqa: F401 - they fill the suite
     cases_version5,
     cases_wills,
 )
-from tests.conformance.broker.clients import Closed
 from tests.conformance.broker.failures import FAILS, LACKS
-from tests.conformance.broker.site import PATIENCE, Site
+from tests.conformance.broker.runs import known
+from tests.conformance.broker.site import Site
 from tests.conformance.broker.suite import CASES, check_broker
-
-_IMPATIENCE = 1.5
-"""Seconds to wait for what is known not to come."""
 
 
 @pytest.fixture(scope="session")
@@ -37,26 +33,19 @@ def shared(tmp_path_factory):
 
 @pytest.fixture
 def run(shared, tmp_path):
-    """Give a function that tries a case on a kind of broker, by the tables of known failures."""
+    """Give a function that tries a case on a kind of broker."""
 
     def try_case(kind, name):
         case = CASES[name]
         for need in sorted(case.needs & LACKS[kind].keys()):
             pytest.xfail(f"{kind} lacks {need}: {LACKS[kind][need]}")
-        failure = FAILS[kind].get(name)
         site = Site(kind, tmp_path / "data").start() if case.own else shared(kind)
-        site.patience = _IMPATIENCE if failure else PATIENCE
         try:
-            check_broker(case, site)
-        except (AssertionError, Closed, OSError, MalformedPacket, ProtocolViolation):
-            if failure is None:
-                raise
-            pytest.xfail(failure.why)
+            with known(kind, FAILS[kind].get(name), site):
+                check_broker(case, site)
         finally:
             if case.own:
                 site.stop()
-        if failure is not None and not failure.sometimes:
-            pytest.fail(f"{kind} keeps this now: take it out of failures.py")
 
     return try_case
 
