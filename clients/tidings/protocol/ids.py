@@ -38,6 +38,15 @@ _CONV: Final = re.compile(rf"[0-9a-f]{{4}}[dgs][{_ALPHABET}]{{{_CONV_TAIL}}}")
 _MESSAGE: Final = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _HEX2: Final = re.compile(r"[0-9a-f]{2}")
 
+PATTERNS: Final[dict[str, str]] = {
+    "user": _USER.pattern,
+    "device": _DEVICE.pattern,
+    "conv": _CONV.pattern,
+    "id": _MESSAGE.pattern,
+    "lane": _HEX2.pattern,
+}
+"""The forms as regular expressions, for whoever matches several at once or documents them."""
+
 LANES: Final[tuple[Lane, ...]] = tuple(Lane(f"{n:02x}") for n in range(256))
 GROUPS: Final[tuple[Group, ...]] = tuple(Group(f"{n:x}") for n in range(16))
 CELL: Final = Cell("00")

@@ -7,9 +7,12 @@ Rules
   whose lane is not the conversation's (or the user's) own.
 """
 
+import re
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Final
 
-from msgspec import Struct, convert
+from msgspec import Struct
 
 from tidings.protocol import ids
 from tidings.protocol.errors import Code, Refusal
@@ -110,51 +113,45 @@ FORMS: Final[dict[type[Topic], str]] = {
     ApiReply: "s/api/{process}/re",
 }
 
-_LEVELS: Final = {form: template.split("/") for form, template in FORMS.items()}
-_CHECKS: Final = {
-    "user": ids.user_id,
-    "device": ids.device_id,
-    "lane": ids.lane,
-    "conv": ids.conv_id,
-    "peer": ids.user_id,
-    "id": ids.message_id,
+PLAIN: Final = "[A-Za-z0-9_-]{1,64}"
+"""The form of a level that is no id: verbs, kinds, processes, channels."""
+
+PATTERNS: Final[dict[str, str]] = {**ids.PATTERNS, "peer": ids.PATTERNS["user"]}
+"""The forms of fields by name; every other field is `PLAIN`."""
+
+
+def _key(levels: list[str]) -> tuple[int, str, str]:
+    """Tell a form by the number of its levels, the first, and in the longer ones the fourth: no two forms share it."""
+    return len(levels), levels[0], levels[3] if len(levels) > 4 else ""
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    words = (f"({PATTERNS.get(word[1:-1], PLAIN)})" if word[0] == "{" else word for word in template.split("/"))
+    return re.compile("/".join(words))
+
+
+_PARSERS: Final[dict[tuple[int, str, str], tuple[Callable[..., Topic], re.Pattern[str]]]] = {
+    _key(template.split("/")): (form, _pattern(template)) for form, template in FORMS.items()
+}
+_BUILDERS: Final = {
+    form: (re.sub(r"\{\w+\}", "%s", template), attrgetter(*re.findall(r"\{(\w+)\}", template)))
+    for form, template in FORMS.items()
 }
 
 
 def build(topic: Topic) -> str:
     """Build the topic name of a form. The fields are taken as they are: ids were checked when they were made."""
-    return FORMS[type(topic)].format_map({name: getattr(topic, name) for name in topic.__struct_fields__})
+    template, fields = _BUILDERS[type(topic)]
+    name: str = template % fields(topic)
+    return name
 
 
 def parse(name: str) -> Topic:
     """Parse any topic name to its form. Raises `Refusal(badTopic)` for every other text."""
-    levels = name.split("/")
-    for form, template in _LEVELS.items():
-        if len(levels) == len(template) and (fields := _match(template, levels)) is not None:
-            return convert(fields, form)
+    found = _PARSERS.get(_key(name.split("/")))
+    if found is not None and (match := found[1].fullmatch(name)) is not None:
+        return found[0](*match.groups())
     raise Refusal(Code.BAD_TOPIC, f"not a topic of this system: {name[:80]!r}")
-
-
-def _match(template: list[str], levels: list[str]) -> dict[str, str] | None:
-    fields: dict[str, str] = {}
-    for word, level in zip(template, levels, strict=True):
-        if not word.startswith("{"):
-            if word != level:
-                return None
-            continue
-        field = word[1:-1]
-        check = _CHECKS.get(field)
-        try:
-            fields[field] = check(level) if check else _plain(level)
-        except Refusal:
-            return None
-    return fields
-
-
-def _plain(level: str) -> str:
-    if not level.isascii() or not level.replace("-", "").replace("_", "").isalnum() or len(level) > 64:
-        raise Refusal(Code.BAD_TOPIC)
-    return level
 
 
 def check_lane(topic: Out | Doormat | DoormatPlain | Do | Presence) -> None:
