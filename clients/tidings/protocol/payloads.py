@@ -232,7 +232,7 @@ class Command(Wire, frozen=True):
     user: UserId
     reply_to: str
     deadline: int
-    args: Raw = Raw(b"{}")
+    args: Raw = field(default_factory=lambda: Raw(b"{}"))
     device: DeviceId = DeviceId("")
 
 
