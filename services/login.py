@@ -106,7 +106,7 @@ class Login:
         return await self._deps.users.revoke_device(user, device, self._deps.clock())
 
     async def _check_rates(self, pending: Verification, *, exempt: bool) -> None:
-        since = pending.created_at - codes.HOUR_MS
+        since = pending.created_at - codes.HOUR_MS + 1  # one made exactly an hour ago is past
         count = self._deps.verifications.count_since
         if await count(phone=pending.phone, since=since) >= codes.AN_HOUR_PER_PHONE:
             raise _too_many("codes for this number")

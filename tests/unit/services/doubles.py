@@ -105,7 +105,7 @@ class PendingVerifications:
 
     async def count_since(self, *, phone: str = "", address: str = "", since: int) -> int:
         return sum(
-            row.created_at > since and phone in ("", row.phone) and address in ("", row.address)
+            row.created_at >= since and phone in ("", row.phone) and address in ("", row.address)
             for row in self.rows.values()
         )
 
@@ -236,7 +236,7 @@ class World:
         self.phones = Phones()
         self.revocations = Revocations()
         self.revocations.replace(1, [])
-        self._numbers = itertools.count(1)
+        self.numbers = itertools.count(1)
         self.deps = Deps(
             users=self.accounts,
             blocks=self.accounts,
@@ -260,7 +260,7 @@ class World:
     def entropy(self, length: int) -> bytes:
         """Bytes that differ at every call, and by which a failing test repeats."""
         return (
-            (next(self._numbers) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128)
+            (next(self.numbers) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128)
             .to_bytes(16, "big")
             .ljust(length, b"\7")[:length]
         )
