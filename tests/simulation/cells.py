@@ -66,9 +66,16 @@ class Table(Generic[T]):
 class SimCells:
     """`CellStore` in memory, on the running loop's virtual time. `faults` may be changed at any time."""
 
-    def __init__(self, dice: random.Random, faults: CellFaults = NO_FAULTS) -> None:
+    def __init__(
+        self,
+        dice: random.Random,
+        faults: CellFaults = NO_FAULTS,
+        appended: Callable[[JournalEntry], None] = lambda _: None,
+    ) -> None:
+        """`appended` is shown every journal entry at the instant it stands."""
         self.faults = faults
         self._dice = dice
+        self._appended = appended
         self._rows: Table[EpochRow] = Table()
         self._journal: dict[Group, dict[int, JournalEntry]] = {}
         self._published: Table[int] = Table()
@@ -100,7 +107,11 @@ class SimCells:
 
     async def append_journal(self, entry: JournalEntry) -> JournalEntry:
         def land() -> JournalEntry:
-            return self._journal.setdefault(entry.group, {}).setdefault(entry.n, entry)
+            journal = self._journal.setdefault(entry.group, {})
+            if entry.n not in journal:
+                journal[entry.n] = entry
+                self._appended(entry)
+            return journal[entry.n]
 
         return await self._write(land)
 

@@ -58,6 +58,10 @@ class Device:
         """The MQTT client id."""
         return ids.client_id(self.user, self.device)
 
+    def say(self, conv: ConvId, message: SendMessage) -> None:
+        """Send a message."""
+        raise NotImplementedError
+
     def switch_on(self) -> None:
         """Begin to connect."""
         self.on = True
@@ -162,7 +166,6 @@ class SdkDevice(Device):
         return self.session.settled and not self.session.unsent
 
     def say(self, conv: ConvId, message: SendMessage) -> None:
-        """Send a message."""
         self._said[conv, message.id] = Said(conv, self.user, self.device, message.id, message.body)
         self._carry_out(self.session.send(conv, message, self._now()))
 
@@ -258,7 +261,6 @@ class StockDevice(Device):
         self.unacked: dict[Said, Outbound] = {}
 
     def say(self, conv: ConvId, message: SendMessage) -> None:
-        """Publish a message, and again after each reconnect until the PUBACK."""
         said = Said(conv, self.user, self.device, message.id, message.body)
         topic = topics.build(topics.Out(self.user, self.device, ids.lane_of(conv), conv, "msg"))
         self.unacked[said] = Outbound(topic, codec.encode(message))
