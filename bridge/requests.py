@@ -12,8 +12,8 @@ import logging
 from typing import Final, assert_never
 
 from bridge.asking import Question
-from bridge.marks import shown_marks
 from stores import visible
+from stores.marks import shown_marks
 from stores.ports.entries import Member, Snapshot
 from stores.ports.log import LogReader
 from tidings.protocol import codec, limits
@@ -51,12 +51,14 @@ async def _sync(reader: LogReader, user: UserId, ask: DoSync) -> SyncReply:
     if snapshot is None or member is None:
         raise Refusal(Code.UNKNOWN_CONVERSATION)
     first, head = visible.span(member, snapshot.conversation.head)
-    low, high, more = _bounds(ask, first, head)
+    limit = min(max(1, ask.limit), limits.HISTORY_PAGE_MOST)
+    after = ask.after if ask.after >= 0 else None
+    low, high, more = visible.bounds(first, head, after, ask.before if ask.before > 0 else None, limit)
     rows = await reader.rows(ask.conv, low, high) if low <= high else []
     page = visible.page(rows, member, low, high)
     if page.missing:
         log.error("rows are missing: %s %s", ask.conv, page.missing[:10])
-    entries = _fitting(page.entries, from_the_end=ask.after < 0)
+    entries = visible.fitting(page.entries, REPLY_BYTES, from_the_end=ask.after < 0)
     return SyncReply(
         ask.id,
         ask.conv,
@@ -72,27 +74,3 @@ async def _sync(reader: LogReader, user: UserId, ask: DoSync) -> SyncReply:
 def _member(snapshot: Snapshot | None, user: UserId) -> Member | None:
     members = snapshot.members if snapshot else ()
     return next((member for member in members if member.user == user and member.windows), None)
-
-
-def _bounds(ask: DoSync, first: int, head: int) -> tuple[int, int, bool]:
-    """Tell which numbers `low … high` answer, and whether there are more in the direction asked."""
-    limit = min(max(1, ask.limit), limits.HISTORY_PAGE_MOST)
-    high = min(head, ask.before - 1) if ask.before > 0 else head
-    low = max(first, ask.after + 1)
-    if ask.after >= 0:
-        cut = min(high, low + limit - 1)
-        return low, cut, cut < high
-    cut = max(low, high - limit + 1)
-    return cut, high, cut > low
-
-
-def _fitting(entries: tuple[bytes, ...], *, from_the_end: bool) -> tuple[bytes, ...]:
-    """Take as many entries as fit a reply, from the side that was asked for, and at least one."""
-    room = REPLY_BYTES
-    count = 0
-    for entry in reversed(entries) if from_the_end else entries:
-        room -= len(entry) + 1
-        if room < 0 and count:
-            break
-        count += 1
-    return entries[len(entries) - count :] if from_the_end else entries[:count]

@@ -12,6 +12,7 @@ from services.bodies import Body
 from services.deps import Deps, Given
 from services.metrics import Metrics
 from stores import visible
+from stores.marks import shown_marks
 from stores.ports.log import HeadOf
 from tidings.protocol import codec, ids, limits, payloads
 from tidings.protocol.ids import UserId
@@ -124,7 +125,7 @@ class _History(Struct, rename="camel"):
     first: int
     head: int
     receipts: int
-    marks: list[payloads.Mark]
+    marks: tuple[payloads.Mark, ...]
 
 
 class _Conversation(Struct, rename="camel"):
@@ -141,7 +142,7 @@ class _Conversation(Struct, rename="camel"):
     receipts: int
     unread: int
     members: list[dict[str, str]]
-    marks: list[payloads.Mark]
+    marks: tuple[payloads.Mark, ...]
     last: Raw | None
 
 
@@ -195,7 +196,7 @@ async def messages(
             first=view.first,
             head=view.head,
             receipts=view.conversation.receipts,
-            marks=await entries.shown_marks(deps.log, view),
+            marks=await shown_marks(deps.log, view.snapshot, view.member),
         )
     )
 
@@ -246,8 +247,8 @@ async def _shown(deps: Deps, view: entries.View) -> _Conversation:
         head=view.head,
         receipts=header.receipts,
         unread=entries.unread(tail, view),
-        members=[{"user": m.user, "role": m.role} for m in view.members if m.active and active],
-        marks=await entries.shown_marks(deps.log, view),
+        members=[{"user": m.user, "role": m.role} for m in view.snapshot.members if m.active and active],
+        marks=await shown_marks(deps.log, view.snapshot, view.member),
         last=Raw(visible.visible(tail[-1], view.member)) if tail else None,
     )
 

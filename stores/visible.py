@@ -58,6 +58,29 @@ def tombstone(conv: ConvId, seq: int) -> bytes:
     return codec.encode(Message(conv=conv, seq=seq, kind=TOMBSTONE))
 
 
+def bounds(first: int, head: int, after: int | None, before: int | None, limit: int) -> tuple[int, int, bool]:
+    """Tell which numbers `low … high` of `first … head` answer a request, and whether there are more in the direction
+    asked: with `after` the oldest above it, otherwise the newest below `before` (or at all)."""
+    low = first if after is None else max(first, after + 1)
+    high = head if before is None else min(head, before - 1)
+    if after is not None:
+        cut = min(high, low + limit - 1)
+        return low, cut, cut < high
+    cut = max(low, high - limit + 1)
+    return cut, high, cut > low
+
+
+def fitting(entries: tuple[bytes, ...], room: int, *, from_the_end: bool) -> tuple[bytes, ...]:
+    """Take as many entries as fit `room` bytes, from the side that was asked for, and at least one."""
+    count = 0
+    for entry in reversed(entries) if from_the_end else entries:
+        room -= len(entry) + 1
+        if room < 0 and count:
+            break
+        count += 1
+    return entries[len(entries) - count :] if from_the_end else entries[:count]
+
+
 def page(rows: Iterable[Row], member: Member, low: int, high: int) -> Page:
     """Answer every number of `low … high` (both included; nothing when `low > high`)."""
     found = {row.seq: row for row in rows}

@@ -4,15 +4,10 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from services import entries
-from services.entries import View
-from stores.ports.entries import Conversation, Member, Window
 from tests.unit.services.doubles import Person, World, problem
 from tidings.protocol import ids
-from tidings.protocol.ids import ConvId, MessageId
+from tidings.protocol.ids import MessageId
 
 CAROL = ids.make_user_id(bytes(range(30, 41)))
 
@@ -217,16 +212,13 @@ async def test_a_store_that_is_away_is_told_as_such(talk: Talk) -> None:
     assert answer.headers["retry-after"] == "1"
 
 
-@given(st.integers(1, 12), st.integers(0, 12), st.integers(1, 5), st.booleans())
-def test_following_the_cursor_reads_every_number_once(first: int, head: int, limit: int, forward: bool) -> None:
-    member = Member(ConvId("c"), CAROL, "member", (Window(first),))
-    view = View(Conversation(ConvId("c"), "g", head, 0), member, (member,), {}, first, head)
-    cursor, found = (0 if forward else None), []
-    for _ in range(20):
-        low, high, after = entries.bounds(view, cursor if forward else None, None if forward else cursor, limit)
-        assert high - low < limit
-        found += range(low, high + 1)
-        if not after:
-            break
-        cursor = after
-    assert sorted(found) == list(range(first, head + 1))
+async def test_a_page_of_long_messages_is_cut_by_bytes(talk: Talk) -> None:
+    for _ in range(40):
+        talk.world.log.say(talk.conv, talk.bob.user, "x" * 65_536)
+    for step in ({"after": 10}, {"before": 51}):
+        page = await talk.get(f"/api/messages/{talk.conv}", limit=40, **step)
+        seqs = [one["seq"] for one in page["messages"]]
+        assert len(seqs) == 31
+        assert page["hasMore"]
+        assert page["nextCursor"] == (41 if "after" in step else 20)
+        assert seqs == (list(range(11, 42)) if "after" in step else list(range(20, 51)))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stores.ports.entries import Member, Row, Window
-from stores.visible import page, span, tombstone, visible
+from stores.visible import bounds, fitting, page, span, tombstone, visible
 from tidings.protocol import codec, ids
 from tidings.protocol.payloads import Message
 
@@ -85,3 +85,24 @@ def test_every_number_asked_is_answered_once(have: set[int], low: int, high: int
 
 def test_tombstones_decode_as_messages() -> None:
     assert codec.decode(tombstone(CONV, 7), Message).seq == 7
+
+
+@given(st.integers(1, 12), st.integers(0, 12), st.integers(1, 5), st.booleans())
+def test_following_the_cursor_reads_every_number_once(first: int, head: int, limit: int, forward: bool) -> None:
+    cursor, found, more = (0 if forward else None), [], True
+    while more:
+        low, high, more = bounds(first, head, cursor if forward else None, None if forward else cursor, limit)
+        assert high - low < limit
+        found += range(low, high + 1)
+        cursor = high if forward else low
+    assert sorted(found) == list(range(first, head + 1))
+
+
+@given(st.lists(st.binary(max_size=9), min_size=1), st.integers(0, 40), st.booleans())
+def test_a_page_fits_its_room_but_has_one_entry_at_least(entries: list[bytes], room: int, from_the_end: bool) -> None:
+    whole = tuple(entries)
+    taken = fitting(whole, room, from_the_end=from_the_end)
+    assert taken == (whole[len(whole) - len(taken) :] if from_the_end else whole[: len(taken)])
+    assert len(taken) == 1 or sum(map(len, taken)) + len(taken) <= room
+    more = whole[len(whole) - len(taken) - 1 :] if from_the_end else whole[: len(taken) + 1]
+    assert len(taken) == len(whole) or sum(map(len, more)) + len(more) > room
