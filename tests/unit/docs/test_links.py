@@ -55,3 +55,17 @@ def test_named_files_exist(document: Path) -> None:
         if re.fullmatch(r"[\w./-]+/[\w.-]*", code) and code.split("/")[0] in folders and "…" not in code:
             found = (ROOT / code).exists() or (ROOT / "clients" / code).exists()
             assert found, f"{document.name}: {code}"
+
+
+@named
+def test_sub_commands_exist(document: Path) -> None:
+    known: set[str] = set()
+    for file in ("setup.cfg", "clients/setup.cfg"):
+        commands = (ROOT / file).read_text().partition("tidings.commands =")[2].partition("\n\n")[0]
+        known |= set(re.findall(r"^ +([a-z-]+) *=", commands, re.MULTILINE))
+    text = document.read_text()
+    shown = [
+        *CODE.findall(FENCE.sub("", text)),
+        *(line for _, block in FENCE.findall(text) for line in block.splitlines()),
+    ]
+    assert {match[1] for line in shown if (match := re.match(r"tidings ([a-z-]+)", line))} <= known
