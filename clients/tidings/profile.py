@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from tidings.protocol import ids, payloads
 from tidings.protocol.errors import Refusal
@@ -126,6 +127,11 @@ def save(name: str, profile: Profile, folder: Path | None = None) -> Path:
     except OSError as error:
         raise ProfileError(f"{path} cannot be written: {error.strerror}") from None
     return path
+
+
+def begin_now(name: str, now: int, folder: Path | None = None) -> None:
+    """Let this device count what was said until now as history, not as news. Raises `ProfileError`."""
+    save(name, replace(load(name, folder), since=now), folder)
 
 
 @contextmanager

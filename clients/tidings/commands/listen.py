@@ -8,6 +8,7 @@ import signal
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from tidings import profile as profiles
 from tidings.aio import Client, now_ms
@@ -17,7 +18,6 @@ from tidings.exits import REFUSED, fail
 from tidings.protocol import codec
 from tidings.protocol.payloads import Message, is_event
 from tidings.renewal import fresh, renewed
-from tidings.session import Position
 
 
 def command(
@@ -58,16 +58,17 @@ async def _print_entries(account: str, as_json: bool, count: int, read: bool) ->
     me = await fresh(account, now_ms())
     names = known_names()
     with Cache(profiles.path_of(account, suffix=".db")) as cache:
-        known = cache.positions()
-        client = Client(me, outbox=cache, positions=known, refresh=lambda stale: renewed(account, stale, now_ms()))
+        client = Client(
+            me, outbox=cache, positions=cache.positions(), refresh=lambda stale: renewed(account, stale, now_ms())
+        )
         async with client:
             left = count
             async for entry in client:
-                if entry.conv in known or entry.at >= me.since:
+                if entry.at >= me.since:
                     print(codec.encode(entry).decode() if as_json else line(entry, names), flush=True)
                     left -= _counts(entry, client)
-                if read:
-                    client.mark_read(entry.conv, entry.seq)
+                    if read:
+                        client.mark_read(entry.conv, entry.seq)
                 _keep(cache, client, entry)
                 if count and left <= 0:
                     break
@@ -81,5 +82,5 @@ def _counts(entry: Message, client: Client) -> bool:
 
 def _keep(cache: Cache, client: Client, entry: Message) -> None:
     position = client.session.position(entry.conv)
-    base, receipts = (position.base, position.receipts) if position else (0, 0)
-    cache.reached(entry.conv, Position(min(base, entry.seq), entry.seq, receipts))
+    if position is not None:  # the session may be ahead of what was printed
+        cache.reached(entry.conv, replace(position, base=min(position.base, entry.seq), applied=entry.seq))

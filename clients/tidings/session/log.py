@@ -17,11 +17,13 @@ HELD_MOST: Final = 500
 
 
 class Position(Struct, frozen=True):
-    """What of a log survives a restart of the client: entries `base + 1 … applied` were delivered."""
+    """What of a log survives a restart of the client: entries `base + 1 … applied` were delivered; receipts are known
+    at version `receipts`, and this user's delivered mark is known to stand at `claimed`."""
 
     base: int
     applied: int
     receipts: int = 0
+    claimed: int = 0
 
 
 class ConversationLog:
@@ -44,11 +46,6 @@ class ConversationLog:
     def gap_end(self) -> int:
         """The lowest held seq, where the gap ends; 0 when it is open."""
         return min(self._held, default=0)
-
-    @property
-    def position(self) -> Position:
-        """What to keep over a restart."""
-        return Position(self.base, self.applied, self.receipts)
 
     def place(self, base: int) -> list[Message]:
         """Begin after `base`, once; return what can be delivered."""

@@ -81,6 +81,10 @@ class Session:
         self._requests = Requests(boot, jitter)
         self._logs = {conv: ConversationLog(position) for conv, position in (positions or {}).items()}
         self._receipts: dict[ConvId, Receipts] = {}
+        for conv, position in (positions or {}).items():
+            self._marks(conv).stored("delivered", position.claimed)
+            if claiming and position.claimed < position.applied:  # the claim may have been lost with the last run
+                self._marks(conv).want("delivered", position.applied, 0)
         self._effects: list[Effect] = []
 
     # What the application asks.
@@ -178,12 +182,14 @@ class Session:
 
     def positions(self) -> dict[ConvId, Position]:
         """Tell how far each conversation was delivered; to be kept over a restart."""
-        return {conv: log.position for conv, log in self._logs.items() if log.placed}
+        return {conv: found for conv in self._logs if (found := self.position(conv)) is not None}
 
     def position(self, conv: ConvId) -> Position | None:
-        """Tell how far one conversation was delivered."""
+        """Tell how far one conversation was delivered; None when it has not begun here."""
         log = self._logs.get(conv)
-        return log.position if log is not None and log.placed else None
+        if log is None or not log.placed:
+            return None
+        return Position(log.base, log.applied, log.receipts, self._marks(conv).mine["delivered"].stored)
 
     # Inside: what came.
 

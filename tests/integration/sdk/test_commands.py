@@ -52,6 +52,7 @@ async def tidings(home: Path, *arguments: str) -> Done:
     finally:
         if process.returncode is None:
             process.kill()
+            await process.communicate()
     return Done(process.returncode or 0, out.decode(), err.decode())
 
 
@@ -100,13 +101,28 @@ async def test_listen_prints_what_came_once_and_tells_the_sender(broker: Mosquit
 
 @pytest.mark.mosquitto
 async def test_what_was_said_before_the_login_is_history_not_news(broker: Mosquitto, home: Path) -> None:
-    profile.save("alice", replace(profile.load("alice", home), since=3), home)
+    profile.begin_now("alice", 3, home)
     server = Server()
     for number in range(4):
         server.say(WITH_BOB, BOB, LAPTOP, text(number, WITH_BOB))
     async with served(broker.port, server):
         done = await tidings(home, "listen", "--as", "alice", "--count", "2")
     assert [line.split("text ")[1] for line in done.out.splitlines()] == ["2", "3"]
+
+
+@pytest.mark.mosquitto
+async def test_history_is_not_told_to_be_read(broker: Mosquitto, home: Path) -> None:
+    profile.begin_now("alice", 10**15, home)
+    server = Server()
+    server.say(WITH_BOB, BOB, LAPTOP, text(1, WITH_BOB))
+    async with served(broker.port, server):
+        listening = asyncio.create_task(tidings(home, "listen", "--as", "alice"))
+        async with asyncio.timeout(20):
+            while (ALICE, "delivered") not in server.marks[WITH_BOB]:
+                await asyncio.sleep(0.02)
+        listening.cancel()
+        await asyncio.wait([listening])
+    assert (ALICE, "read") not in server.marks[WITH_BOB]
 
 
 async def test_a_second_listener_is_told_so(home: Path) -> None:
