@@ -15,7 +15,7 @@ from typing import Any
 import aiomqtt
 import httpx
 
-from app.inbox import read_code
+from app.cast import read_code
 from tests.processes import TidingsUp
 from tidings.protocol import ids
 

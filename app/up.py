@@ -1,0 +1,114 @@
+"""`tidings up` and `tidings demo`: start the house, show it at work, keep it until told to stop.
+
+Rules: bad settings, a taken port and an unusable folder end in one line and exit status 2; a signal drains and ends
+with 0.
+"""
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+from app.cast import ALICE, BOB, log_in
+from app.folder import FolderUnusable, held_folder
+from app.house import House
+from app.listening import PortTaken, choose_ports, next_free
+from app.logging import set_up_logging
+from app.paste import lines
+from app.settings import BadSettings, Settings, load_settings
+from app.transcript import Failed, Transcript
+from tidings.profile import ProfileError
+from tidings.protocol.errors import Refusal
+
+DRAIN_SECONDS: Final = 5.0
+
+
+def run(*, quiet: bool) -> int:
+    """Run until a signal; returns the exit status."""
+    return _guarded(lambda: _up(load_settings(), quiet=quiet))
+
+
+def run_demo() -> int:
+    """Play the transcript on free ports and a temporary folder; returns the exit status."""
+
+    async def demo() -> int:
+        with tempfile.TemporaryDirectory(prefix="tidings-demo-") as folder:
+            first = next_free("127.0.0.1", 20_000)
+            second = next_free("127.0.0.1", first + 1)
+            third = next_free("127.0.0.1", second + 1)
+            settings = load_settings(data=Path(folder), mqtt_port=first, websocket_port=second, http_port=third)
+            async with House(settings, choose_ports(settings)[0]) as house:
+                return await _play(house)
+
+    return _guarded(demo)
+
+
+async def _up(settings: Settings, *, quiet: bool) -> int:
+    set_up_logging(settings.log_level, settings.log_format)
+    with held_folder(settings.data):
+        ports, notes = choose_ports(settings)
+        for note in notes:
+            _say(note)
+        stop = _on_signals()
+        async with House(settings, ports) as house:
+            _say(f"MQTT {settings.host}:{ports['mqtt_port']}  WebSocket {settings.host}:{ports['websocket_port']}/mqtt")
+            _say(f"HTTP {house.url}  data {settings.data}")
+            greeting = asyncio.create_task(_greet(house)) if not quiet else None
+            await stop.wait()
+            if greeting is not None:
+                greeting.cancel()
+    return 0
+
+
+async def _greet(house: House) -> None:
+    """Play the transcript, then print the lines; a failure is told, and the server stays up."""
+    if await _play(house) == 0:
+        server, data = house.url, house.settings.data
+        try:
+            alice = await log_in(server, data, ALICE, "alice-mosquitto")
+            bob = await log_in(server, data, BOB, "bob-mosquitto")
+        except (Refusal, LookupError, ProfileError) as error:
+            _say(f"no lines to paste: {error}")
+        else:
+            for line in lines(server, data, alice, bob):
+                _say(f"\n# {line}" if line.endswith(":") else line)
+    _say("\nPress Ctrl-C to stop.")
+
+
+async def _play(house: House) -> int:
+    try:
+        await Transcript(house.url, house.settings.data, _say).play()
+    except Failed as error:
+        print(f"tidings: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _on_signals() -> asyncio.Event:
+    """An event that SIGINT or SIGTERM sets."""
+    stop = asyncio.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    return stop
+
+
+def _guarded(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    try:
+        import uvloop
+
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    except ImportError:
+        runner = asyncio.Runner()
+    try:
+        with runner:
+            return runner.run(main())
+    except (BadSettings, PortTaken, FolderUnusable) as error:
+        print(f"tidings: {error}", file=sys.stderr)
+        return 2
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
