@@ -1,60 +1,16 @@
 """The API on the real stores: accounts, logins, revocation and history in SQLite files."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
-import pytest
-from prometheus_client import CollectorRegistry
-
-from services.api import make_api
-from services.deps import Check
 from stores.ports.entries import Conversation, JournalEntry, MarkMove, Member, Row, Window
-from stores.sql.accounts import SqlBlocks, SqlPolicy, SqlUsers
-from stores.sql.engine import SqlEngine
-from stores.sql.log import SqlLog
-from stores.sql.logins import SqlRefreshTokens, SqlVerifications
-from stores.sql.schema import Chain
+from tests.integration.services.stored import Stored
 from tests.unit.services.doubles import NOW, Person, World, problem
 from tidings.protocol import codec, ids
 from tidings.protocol.ids import DeviceId, Group, MessageId
 from tidings.protocol.payloads import Message
 
 BOB_PHONE = "+4915112345679"
-
-
-class Stored(World):
-    """An API over SQLite files in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.accounts_file = SqlEngine(folder / "app.db", Chain.APP)
-        self.log_file = SqlEngine(folder / "log.db", Chain.LOG)
-        self.stored_log = SqlLog(self.log_file)
-        self.policy = SqlPolicy(self.accounts_file)
-        checks: dict[str, Check] = {"accounts": self.accounts_file.check, "log": self.log_file.check}
-        self.deps = replace(
-            self.deps,
-            users=SqlUsers(self.accounts_file),
-            blocks=SqlBlocks(self.accounts_file),
-            verifications=SqlVerifications(self.accounts_file),
-            refresh_tokens=SqlRefreshTokens(self.accounts_file),
-            log=self.stored_log,
-            checks=checks,
-            registry=CollectorRegistry(),
-        )
-        self.app = make_api(self.deps)
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[Stored]:
-    stored = Stored(tmp_path)
-    await stored.accounts_file.start()
-    await stored.log_file.start()
-    yield stored
-    await stored.log_file.close()
-    await stored.accounts_file.close()
 
 
 async def refresh(world: World, token: str) -> tuple[int, str]:
@@ -68,13 +24,13 @@ async def test_accounts_outlive_the_process(world: Stored, tmp_path: Path) -> No
     await world.accounts_file.close()
     again = Stored(tmp_path)
     again.numbers = world.numbers
-    await again.accounts_file.start()
+    await again.start()
     try:
         assert (await again.person()).user == alice.user
         status, _ = await refresh(again, alice.refresh)
         assert status == 200
     finally:
-        await again.accounts_file.close()
+        await again.close()
 
 
 async def test_reuse_of_a_refresh_token_ends_the_family(world: Stored) -> None:
