@@ -9,6 +9,9 @@ Rules
 import asyncio
 import base64
 import hashlib
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -25,6 +28,7 @@ from tidings.protocol.ids import DeviceId, UserId
 
 _FROM_NOWHERE: Final = "unknown"
 _ROLE: Final = "person"
+_PRECISION_MS: Final = 14_000
 
 
 class Session(Struct, frozen=True):
@@ -106,12 +110,14 @@ class Login:
         return await self._deps.users.revoke_device(user, device, self._deps.clock())
 
     async def _check_rates(self, pending: Verification, *, exempt: bool) -> None:
-        since = pending.created_at - codes.HOUR_MS + 1  # one made exactly an hour ago is past
+        """Refuse a registration above a limit, and tell when there is room again."""
         count = self._deps.verifications.count_since
-        if await count(phone=pending.phone, since=since) >= codes.AN_HOUR_PER_PHONE:
-            raise _too_many("codes for this number")
-        if not exempt and await count(address=pending.address, since=since) >= codes.AN_HOUR_PER_ADDRESS:
-            raise _too_many("registrations from this address")
+        by_phone = partial(count, phone=pending.phone)
+        by_address = partial(count, address=pending.address)
+        if wait := await _until_room(by_phone, codes.AN_HOUR_PER_PHONE, pending.created_at):
+            raise Refusal(Code.RATE_LIMITED, "too many codes for this number within an hour", retry_after=wait)
+        if not exempt and (wait := await _until_room(by_address, codes.AN_HOUR_PER_ADDRESS, pending.created_at)):
+            raise Refusal(Code.RATE_LIMITED, "too many registrations from here within an hour", retry_after=wait)
 
     async def _proven(self, verification: str, code: str) -> Verification:
         pending = await self._deps.verifications.get(verification)
@@ -135,8 +141,20 @@ class Login:
         return Session(tokens.issue(self._deps.keys(), claims), refresh_token, user, device)
 
 
-def _too_many(what: str) -> Refusal:
-    return Refusal(Code.RATE_LIMITED, f"too many {what} within an hour", retry_after=codes.HOUR_MS / 1000)
+async def _until_room(count: Callable[..., Awaitable[int]], most: int, now: int) -> int:
+    """Tell in how many seconds fewer than `most` fall into the hour before, 0 when that is so now. The store only
+    counts, so the time of the one that must pass is found by halving; the answer is never too early and at most 15 s
+    late."""
+    early, late = now - codes.HOUR_MS + 1, now + 1  # one made exactly an hour ago is past
+    if await count(since=early) < most:
+        return 0
+    while late - early > _PRECISION_MS:
+        middle = (early + late) // 2
+        if await count(since=middle) < most:
+            late = middle
+        else:
+            early = middle
+    return math.ceil((late - 1 + codes.HOUR_MS - now) / 1000)
 
 
 def _word(entropy: bytes) -> str:
