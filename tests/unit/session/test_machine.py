@@ -27,11 +27,13 @@ class SessionAgainstServer(RuleBasedStateMachine):
         self.boots = 0
         self.numbers = 0
 
-    @initialize(seed=st.integers(0, 2**32), page=st.integers(1, 5))
-    def start(self, seed: int, page: int) -> None:
+    @initialize(seed=st.integers(0, 2**32), page=st.integers(1, 5), forgetful=st.booleans())
+    def start(self, seed: int, page: int, forgetful: bool) -> None:
         self.random = random.Random(seed)
         self.server.page = page
+        self.forgetful = forgetful
         self._boot(None)
+        self.connect()
 
     def _boot(self, old: Session | None) -> None:
         self.boots += 1
@@ -108,7 +110,7 @@ class SessionAgainstServer(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 5), how=st.sampled_from(["order", "lose", "twice", "swap", "spoil"]))
     def broker_delivers(self, count: int, how: str) -> None:
-        for _ in range(min(count, len(self.server.queue)) if self.up else 0):
+        for _ in range(min(count, len(self.server.queue)) if self.up or how == "lose" else 0):
             if how == "swap":
                 self.server.queue.rotate(-1)
             topic, payload = self.server.queue.popleft()
@@ -148,8 +150,10 @@ class SessionAgainstServer(RuleBasedStateMachine):
         return max((e.seq for e in self.server.logs[conv] if e.from_ != ALICE), default=0)
 
     def _calm_down(self) -> None:
-        """Let everything through until nothing is due within the regular comparison of heads, twice."""
+        """Let everything through until heads were compared twice; a forgetful broker first loses all that it had."""
         self.server.refusing = ""
+        if self.forgetful:
+            self.server.queue.clear()
         self.connect()
         end = self.now + 900_000
         while self.now < end:
@@ -163,5 +167,5 @@ class SessionAgainstServer(RuleBasedStateMachine):
             self._do(self.session.tick(self.now))
 
 
-SessionAgainstServer.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+SessionAgainstServer.TestCase.settings = settings(max_examples=250, stateful_step_count=20, deadline=None)
 TestSessionAgainstServer = SessionAgainstServer.TestCase

@@ -315,3 +315,33 @@ def test_error_codes_are_told_with_the_message() -> None:
     failed = [e for e in session.received(*refusal(1, Code.NOT_MEMBER), 2) if isinstance(e, Status)]
     assert failed[0].error is not None
     assert failed[0].error.code == "notMember"
+
+
+def test_a_lost_last_message_and_a_lost_tick_are_found_by_comparing_heads() -> None:
+    server = Server()
+    session = new_session()
+    session.connected(0)
+    session.tick(300)
+    server.say(WITH_BOB, BOB, LAPTOP, text(1, WITH_BOB))
+    server.move(WITH_BOB, BOB, "read", 1)
+    server.queue.clear()
+    effects, found = session.compare_heads(400_000), []
+    while effects:
+        found += [effect for effect in effects if isinstance(effect, Deliver | Moved)]
+        for each in effects:
+            if isinstance(each, Publish):
+                server.take(each)
+        effects = [e for _ in range(len(server.queue)) for e in session.received(*server.queue.popleft(), 400_001)]
+    assert [each.entry.seq for each in found if isinstance(each, Deliver)] == [1]
+    assert Moved(WITH_BOB, BOB, "read", 1) in found
+
+
+def test_after_a_reconnect_what_is_unanswered_goes_out_at_once() -> None:
+    session = new_session()
+    session.connected(0)
+    session.send(WITH_BOB, text(1, WITH_BOB), 1)
+    session.tick(300)
+    session.disconnected(400)
+    effects = session.connected(401)
+    assert published(effects, "msg")
+    assert published(effects, "heads")
