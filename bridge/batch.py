@@ -25,7 +25,7 @@ class Bounds(Struct, frozen=True):
     conversations: int = 4_000
     messages_a_minute: int | None = 100
     dead_letters_a_minute: int = 60
-    questions: int = 32
+    questions: int = 256
 
 
 class Phase(enum.Enum):

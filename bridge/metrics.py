@@ -51,3 +51,18 @@ RETRIES: Final = Counter("tidings_bridge_retries", "Retried requests to store an
 
 READY: Final = Gauge("tidings_bridge_ready", "Whether the lane group is served", ["group"])
 """0 while opening, connecting, retrying, or given up."""
+
+
+class Gauges:
+    """A lane group's fill levels, told after every step."""
+
+    def __init__(self, group: str) -> None:
+        self._waiting = WAITING.labels(group)
+        self._loads = LOADS.labels(group)
+        self._cached = CACHED.labels(group)
+
+    def tell(self, waiting: int, loads: int, cached: int) -> None:
+        """Tell how full it is."""
+        self._waiting.set(waiting)
+        self._loads.set(loads)
+        self._cached.set(cached)
