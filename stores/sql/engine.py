@@ -9,6 +9,7 @@ Rules
 import asyncio
 import contextlib
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -35,7 +36,8 @@ _PROBE: Final = "INSERT INTO probe (id, tried) VALUES (1, 1) ON CONFLICT (id) DO
 
 class SqlEngine:
     """A database file. `busy_ms`: how long a write waits for another process' lock before it is `StoreUnavailable`;
-    `free_least`: bytes of free disk below which it tells that it is not well."""
+    `free_least`: bytes of free disk below which it tells that it is not well; `fault_seconds`: how long it tells of a
+    fault at least when nobody has written since, though writing works again."""
 
     def __init__(
         self,
@@ -46,12 +48,14 @@ class SqlEngine:
         readers: int = 2,
         limits: WriterLimits | None = None,
         free_least: int = _FREE_LEAST,
+        fault_seconds: float = 5.0,
         metrics: StoreMetrics | None = None,
     ) -> None:
         self.metrics: Final = metrics or StoreMetrics(CollectorRegistry())
         self._path: Final = path
         self._chain: Final = chain
         self._free_least: Final = free_least
+        self._fault_seconds: Final = fault_seconds
         self._limits: Final = limits or WriterLimits()
         self._file: Final = SqliteFile(path, busy_ms=busy_ms)
         self._writer: Final = Writer(self._file, chain.value, self._limits, self.metrics)
@@ -84,8 +88,7 @@ class SqlEngine:
         """Tell why the store is not well, one line a reason; after a fault it tries whether writing works again."""
         reasons = []
         if self._writer.fault:
-            with contextlib.suppress(StoreUnavailable, OutcomeUnknown, TimeoutError):
-                await asyncio.wait_for(self.write(_probe), _PROBE_SECONDS)
+            await self._probe()
         if self._writer.fault:
             reasons.append(f"{self._chain.value} store: {self._writer.fault}")
         if self._writer.waiting > self._limits.waiting // 2:
@@ -94,6 +97,12 @@ class SqlEngine:
         if free < self._free_least:
             reasons.append(f"{self._chain.value} store: {free // 1024**2} MiB of disk left")
         return reasons
+
+    async def _probe(self) -> None:
+        with contextlib.suppress(StoreUnavailable, OutcomeUnknown, TimeoutError):
+            await asyncio.wait_for(self.write(_try_to_write, weight=0), _PROBE_SECONDS)
+            if time.monotonic() - self._writer.faulty_since >= self._fault_seconds:
+                self._writer.forgive()
 
     def _free(self) -> int:
         with contextlib.suppress(OSError):
@@ -112,5 +121,5 @@ def _one_by_one(connection: Connection, works: Sequence[Callable[[Connection], R
     return [work(connection) for work in works]
 
 
-def _probe(connection: Connection) -> None:
+def _try_to_write(connection: Connection) -> None:
     connection.exec_driver_sql(_PROBE)

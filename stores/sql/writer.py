@@ -7,6 +7,8 @@ Rules
   rolled back and each item is tried alone, so that one bad item harms no other.
 - An item is answered only after COMMIT. After any fault of the store the connection is closed and the next
   transaction opens a new one: the writer heals by itself.
+- A fault is told until writing as much as failed has worked again, or `forgive` is called: a full disk may still take a
+  small write.
 - Bounded: more than `limits.waiting` weight waiting is refused with `StoreUnavailable`; nothing is dropped.
 """
 
@@ -48,6 +50,7 @@ class Writer:
 
     def __init__(self, file: SqliteFile, name: str, limits: WriterLimits, metrics: StoreMetrics) -> None:
         self.fault = ""
+        self.faulty_since = 0.0
         self.waiting = 0
         self._file: Final = file
         self._name: Final = name
@@ -56,6 +59,7 @@ class Writer:
         self._jobs: deque[_Job] = deque()
         self._wake: Final = threading.Condition()
         self._closing = False
+        self._failed_weight = 0
         self._connection: Connection | None = None
         self._thread: Final = threading.Thread(target=self._serve, name=f"{name}-writer", daemon=True)
 
@@ -77,6 +81,11 @@ class Writer:
             self._jobs.append(_Job(work, item, weight, future))
             self._wake.notify()
         return await future
+
+    def forgive(self) -> None:
+        """Tell no more of the last fault."""
+        self.fault = ""
+        self._failed_weight = 0
 
     def close(self) -> None:
         """Finish what waits and stop. Blocks."""
@@ -109,19 +118,26 @@ class Writer:
             return taken
 
     def _attempt(self, jobs: list[_Job]) -> list[Any]:
+        weight = sum(job.weight for job in jobs)
         try:
             verdicts = self._transact(jobs)
         except (StoreUnavailable, OutcomeUnknown) as fault:
-            self.fault = str(fault)
-            self._metrics.faults.labels(self._name).inc()
+            self._note(fault, weight)
             self._disconnect()
             return [fault] * len(jobs)
         except Exception as error:
             if len(jobs) == 1:
                 return [error]
             return [verdict for job in jobs for verdict in self._attempt([job])]
-        self.fault = ""
+        if self.fault and weight >= self._failed_weight:
+            self.forgive()
         return verdicts
+
+    def _note(self, fault: Exception, weight: int) -> None:
+        self.fault = str(fault)
+        self.faulty_since = time.monotonic()
+        self._failed_weight = max(self._failed_weight, weight)
+        self._metrics.faults.labels(self._name).inc()
 
     def _transact(self, jobs: list[_Job]) -> list[Any]:
         committing = False
