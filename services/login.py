@@ -89,25 +89,32 @@ class Login:
     async def refresh(self, refresh_token: str) -> Session:
         """Exchange a refresh token for a new one and an access token. Raises `Refusal(unauthenticated |
         notAllowed)`."""
-        now = self._deps.clock()
-        known = await self._deps.refresh_tokens.use(_digest(refresh_token), now)
+        now, digest = self._deps.clock(), _digest(refresh_token)
+        known = await self._deps.refresh_tokens.use(digest, now)
         if known is None or known.expires_at <= now:
             raise Refusal(Code.UNAUTHENTICATED, "the refresh token is not valid; register again")
         if known.used_at:
             self._metrics.refresh_reuse.inc()
-            await self._deps.refresh_tokens.end_family(known.family)
-            raise Refusal(Code.UNAUTHENTICATED, "the refresh token was used before, so its login ended; register again")
+            raise await self._ended(known.family)
         user = await self._deps.users.by_id(known.user)
         device = next((d for d in await self._deps.users.devices(known.user) if d.id == known.device), None)
         if user is None or device is None or device.revoked_at:
             raise Refusal(Code.UNAUTHENTICATED, "this device was logged out; register again")
         if user.banned:
             raise Refusal(Code.NOT_ALLOWED, "this account is banned")
-        return await self._session(user, device.id, device.role, known.family)
+        session = await self._session(user, device.id, device.role, known.family)
+        if await self._deps.refresh_tokens.use(digest, now) is None:
+            # A second use ended the family between our use and our new token, which must end with it.
+            raise await self._ended(known.family)
+        return session
 
     async def logout(self, user: UserId, device: DeviceId) -> bool:
         """End a device: its tokens are void, brokers disconnect it. Tells whether there was one to end."""
         return await self._deps.users.revoke_device(user, device, self._deps.clock())
+
+    async def _ended(self, family: str) -> Refusal:
+        await self._deps.refresh_tokens.end_family(family)
+        return Refusal(Code.UNAUTHENTICATED, "the refresh token was used before, so its login ended; register again")
 
     async def _check_rates(self, pending: Verification, *, exempt: bool) -> None:
         """Refuse a registration above a limit, and tell when there is room again."""

@@ -7,6 +7,7 @@ import pytest
 from acl.gate import TokenGate
 from acl.tokens import Verifier
 from services import codes
+from stores.ports.accounts import RefreshToken
 from tests.unit.services.doubles import KEYS, NOW, Person, World, problem
 from tidings.protocol import ids, topics
 
@@ -317,6 +318,26 @@ async def test_reuse_ends_the_family() -> None:
         "the thief's, or the victim's, next one is void as well"
     )
     assert (await renew(world, other.refresh))[0] == 200, "another login of the same user goes on"
+
+
+async def test_a_family_that_ends_while_its_token_is_exchanged_takes_the_new_token_along() -> None:
+    world = World()
+    person = await world.person()
+    thief = asyncio.Event()
+    put = world.refreshes.put
+
+    async def slow(token: RefreshToken) -> None:
+        await thief.wait()
+        await put(token)
+
+    world.refreshes.put = slow  # type: ignore[method-assign]
+    victim = asyncio.create_task(renew(world, person.refresh))
+    while not world.refreshes.rows or not next(iter(world.refreshes.rows.values())).used_at:
+        await asyncio.sleep(0)
+    assert await renew(world, person.refresh) == (401, "unauthenticated")
+    thief.set()
+    assert await victim == (401, "unauthenticated")
+    assert world.refreshes.rows == {}
 
 
 async def test_an_unknown_or_old_refresh_token_is_refused() -> None:
