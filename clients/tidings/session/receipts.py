@@ -45,6 +45,7 @@ class Receipts:
     def __init__(self) -> None:
         self.mine = {kind: OwnMark() for kind in RECEIPT_KINDS}
         self.others: dict[UserId, dict[str, int]] = {}
+        self._left: dict[UserId, dict[str, int]] = {}
         self.due: int | None = None
         self._last = -EVERY_MS
         self._own: dict[int, tuple[MessageId, State]] = {}
@@ -81,6 +82,8 @@ class Receipts:
 
     def move(self, user: UserId, kind: str, to: int) -> bool:
         """Another member's mark stands at `to`. Tells whether that is news."""
+        if user in self._left:
+            return False  # a late receipt of one who is gone: nobody waits for it
         marks = self.others.setdefault(user, dict.fromkeys(RECEIPT_KINDS, 0))
         if kind not in marks or to <= marks[kind]:
             return False
@@ -90,12 +93,13 @@ class Receipts:
         return True
 
     def join(self, user: UserId) -> None:
-        """A member whose marks count from now on."""
-        self.others.setdefault(user, dict.fromkeys(RECEIPT_KINDS, 0))
+        """A member whose marks count from now on, and go on from where they were."""
+        before = self._left.pop(user, None)
+        self.others.setdefault(user, before or dict.fromkeys(RECEIPT_KINDS, 0))
 
     def leave(self, user: UserId) -> None:
         """A member whose marks count no more."""
-        self.others.pop(user, None)
+        self._left[user] = self.others.pop(user, None) or self._left.get(user) or dict.fromkeys(RECEIPT_KINDS, 0)
 
     def reached(self) -> list[tuple[int, MessageId, State]]:
         """Take the own messages that all other known members have passed since the last call."""
