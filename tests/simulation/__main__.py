@@ -39,11 +39,18 @@ def play_all(wanted: argparse.Namespace) -> int:
         except Exception as error:
             if wanted.trace:
                 raise
-            print(f"{type(error).__name__}: {error}")
+            print(*causes(error), sep="\n")
             print(f"again: python -m tests.simulation {seed} --engine {wanted.engine} --trace")
             return 1
     print(f"all histories hold: seeds {wanted.seed} to {wanted.to or wanted.seed}, {wanted.engine}")
     return 0
+
+
+def causes(error: BaseException) -> list[str]:
+    """Tell what was raised, each in a line."""
+    if isinstance(error, BaseExceptionGroup):
+        return [line for inner in error.exceptions for line in causes(inner)]
+    return [f"{type(error).__name__}: {error}"]
 
 
 if __name__ == "__main__":

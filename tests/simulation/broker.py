@@ -75,7 +75,11 @@ class SimBroker:
         self._sessions: dict[str, Session] = {}
 
     def attach(self, client_id: str, connection: Connection, deliver: Deliver, *, custodian: bool) -> Session:
-        """Take a CONNECT: resume the session, cut its predecessor's connection."""
+        """Take a CONNECT: resume the session, cut its predecessor's connection. No device before the bridge's session
+        exists: there would be nobody to wait for."""
+        if not custodian and not self.admits:
+            connection.cut(known_to_broker=True)
+            return Session(client_id, custodian=False)
         session = self._sessions.setdefault(client_id, Session(client_id, custodian=custodian))
         if session.connection is not None:
             session.connection.cut(known_to_broker=True)
@@ -84,6 +88,11 @@ class SimBroker:
         session.deliver = deliver
         connection.broker_lost = lambda: self._lost(session, connection)
         return session
+
+    @property
+    def admits(self) -> bool:
+        """Whether a bridge has subscribed."""
+        return any(name.startswith("bridge-") and session.matchers for name, session in self._sessions.items())
 
     def subscribe(self, session: Session, filters: Iterable[str]) -> None:
         """Replace the session's subscriptions, and let what waits go out."""

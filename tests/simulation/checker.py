@@ -122,7 +122,7 @@ class Checker:
 
     def moved(self, before: int, to: int, conv: ConvId) -> None:
         """A device was told that a mark moved."""
-        _hold(before < to <= self.truth.head(conv), f"a mark of {conv} went from {before} to {to}")
+        _hold(before <= to <= self.truth.head(conv), f"a mark of {conv} went from {before} to {to}")
 
     def visible(self, user: UserId, conv: ConvId, seq: int) -> Row | None:
         """Tell the row of a number if this user may see it."""

@@ -109,24 +109,29 @@ class SimLoop(asyncio.BaseEventLoop):
 
 def run(seed: int, history: Callable[[SimLoop], Coroutine[Any, Any, T]]) -> T:
     """Run a history to its end on a new loop and leave no task behind. Raises what the history raises, `Stalled`,
-    `Spinning`, and `ExceptionGroup` of what tasks raised that nobody awaited."""
+    `Spinning`, and, at once, the first error of a callback or of a task that nobody awaits."""
     loop = SimLoop(seed)
     unheard: list[Exception] = []
-    loop.set_exception_handler(lambda _, context: _hear(unheard, context))
     try:
-        result = loop.run_until_complete(history(loop))
-        _end_tasks(loop)
+        main = loop.create_task(history(loop))
+        loop.set_exception_handler(lambda _, context: _hear(unheard, context, main))
+        try:
+            return loop.run_until_complete(main)
+        except asyncio.CancelledError:
+            raise unheard[0] from None
+        finally:
+            _end_tasks(loop)
+            if unheard:
+                raise unheard[0]
     finally:
         loop.close()
-    if unheard:
-        raise ExceptionGroup("nobody awaited these", unheard)
-    return result
 
 
-def _hear(unheard: list[Exception], context: dict[str, Any]) -> None:
+def _hear(unheard: list[Exception], context: dict[str, Any], main: asyncio.Task[Any]) -> None:
     error = context.get("exception")
     if isinstance(error, Exception):
         unheard.append(error)
+        main.cancel()
 
 
 def _end_tasks(loop: SimLoop) -> None:

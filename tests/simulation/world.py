@@ -296,10 +296,6 @@ def _check_devices(world: World) -> None:
         check_whole(world.checker, device.user, device.log, device.name)
         if not device.settled:
             raise Violation(f"{device.name} is not settled, {device.session.unsent} unsent")
-        for status in device.failed:
-            key = (status.conv, device.user, device.device, status.id)
-            if key in world.truth.numbers:
-                raise Violation(f"{status.id} was refused ({status.error}), the journal has it")
     for stock in world.stock:
         if stock.unacked:
             raise Violation(f"{stock.name} has no PUBACK for {[said.id for said in stock.unacked]}")
