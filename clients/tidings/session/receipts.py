@@ -99,7 +99,8 @@ class Receipts:
 
     def leave(self, user: UserId) -> None:
         """A member whose marks count no more."""
-        self._left[user] = self.others.pop(user, None) or self._left.get(user) or dict.fromkeys(RECEIPT_KINDS, 0)
+        before = self._left.get(user) or dict.fromkeys(RECEIPT_KINDS, 0)
+        self._left[user] = self.others.pop(user, before)
 
     def reached(self) -> list[tuple[int, MessageId, State]]:
         """Take the own messages that all other known members have passed since the last call."""
