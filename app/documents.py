@@ -33,6 +33,8 @@ def _late(module: str, function: str) -> Callable[[], str]:
 
 DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
     "docs/settings.md": settings_table,
+    "docs/asyncapi.yaml": _late("tidings.protocol.asyncapi", "document"),
+    "docs/limits.md": _late("tidings.protocol.asyncapi", "limits_table"),
 }
 """Each generated file and what makes it."""
 

@@ -4,6 +4,7 @@ Rules: beside the embedded broker our links have no socket and no token; to any 
 others, with tokens that this process signs for itself, short-lived and made anew for each connect.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,9 +13,13 @@ from typing import Final
 from acl.gate import TokenGate, bridge_claims, service_claims
 from acl.keys import KeySet
 from acl.tokens import Claims, issue
-from app.clock import now_ms
-from app.settings import Settings
+from app.clock import entropy, now_ms
+from app.settings import BadSettings, Settings
 from bridge.links.mqtt import Address, MqttLink
+from broker.embedded import codec311
+from broker.embedded.durable import SqliteStore
+from broker.embedded.link import InProcessLink
+from broker.embedded.server import EmbeddedBroker
 from broker.port import Broker, Endpoints
 from tidings.protocol.ids import Group
 from tidings.protocol.link import Link
@@ -42,15 +47,44 @@ async def open_door(settings: Settings, ports: dict[str, int], gate: TokenGate, 
 
 @asynccontextmanager
 async def _embedded(settings: Settings, ports: dict[str, int], gate: TokenGate) -> AsyncIterator[Door]:
-    raise NotImplementedError
-    yield
+    broker = EmbeddedBroker(
+        gate,
+        SqliteStore(settings.data / "broker.db"),
+        now_ms,
+        host=settings.host,
+        mqtt=ports["mqtt_port"],
+        websocket=ports["websocket_port"],
+        tls=settings.tls_port or None,
+        tls_context=_tls(settings),
+        entropy=entropy,
+    )
+    endpoints = await broker.start()
+    try:
+        yield Door(
+            broker,
+            endpoints,
+            lambda group: InProcessLink(broker, f"bridge-{group}"),
+            lambda process: InProcessLink(broker, f"api-{process}"),
+        )
+    finally:
+        await broker.stop()
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.tls_port:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(str(settings.tls_certificate), str(settings.tls_key))
+    except (OSError, ssl.SSLError) as error:
+        raise BadSettings(f"TIDINGS_TLS_CERTIFICATE and TIDINGS_TLS_KEY cannot be read: {error}") from None
+    return context
 
 
 @asynccontextmanager
 async def _amqtt(settings: Settings, ports: dict[str, int], gate: TokenGate, keys: KeySet) -> AsyncIterator[Door]:
     # Imported here: amqtt is an extra that most installations do not have.
     from broker.amqtt.server import AmqttBroker
-    from broker.embedded import codec311
 
     broker = AmqttBroker(gate, now_ms, mqtt=ports["mqtt_port"], websocket=ports["websocket_port"], host=settings.host)
     endpoints = await broker.start()

@@ -22,6 +22,7 @@ from app.background import kept_running
 from app.cast import INBOX
 from app.clock import entropy, jitter, new_message_id, now_ms
 from app.doors import Door, open_door
+from app.running import Running, told
 from app.secret import load_or_make_secret
 from app.settings import Settings
 from app.shelves import Shelves, opened
@@ -88,6 +89,8 @@ class House:
         api = make_api(self._deps(shelves, door, commands, signing, verifier, revocations, checks))
         door.broker.admit()
         await stack.enter_async_context(served(api, self.settings.host, self._ports["http_port"]))
+        here = Running(os.getpid(), self.settings.host, door.endpoints.mqtt, self._ports["http_port"])
+        stack.enter_context(told(self.settings.data, here))
 
     def _bridge(self, shelves: Shelves, door: Door) -> Bridge:
         stores = Stores(shelves.log, shelves.log, shelves.directory, shelves.dead_letters, shelves.last_seen)

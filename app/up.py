@@ -12,7 +12,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
-from app.cast import ALICE, BOB, log_in
+from app.cast import ALICE, BOB, PROFILES, log_in
+from app.clock import now_ms
 from app.folder import FolderUnusable, held_folder
 from app.house import House
 from app.listening import PortTaken, choose_ports, next_free
@@ -20,6 +21,7 @@ from app.logging import set_up_logging
 from app.paste import lines
 from app.settings import BadSettings, Settings, load_settings
 from app.transcript import Failed, Transcript
+from tidings import profile as profiles
 from tidings.profile import ProfileError
 from tidings.protocol.errors import Refusal
 
@@ -67,6 +69,9 @@ async def _greet(house: House) -> None:
     """Play the transcript, then print the lines; a failure is told, and the server stays up."""
     if await _play(house) == 0:
         server, data = house.url, house.settings.data
+        for account in ("alice", "bob"):
+            # What the transcript showed is history to `tidings listen`.
+            profiles.begin_now(account, now_ms(), data / PROFILES)
         try:
             alice = await log_in(server, data, ALICE, "alice-mosquitto")
             bob = await log_in(server, data, BOB, "bob-mosquitto")

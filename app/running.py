@@ -1,0 +1,41 @@
+"""Where a running server listens, told in its data folder for the commands that talk to it."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+_FILE: Final = "running.json"
+
+
+class Running(Struct, frozen=True):
+    """A running server: its process, and the broker's and the API's ports on `host`."""
+
+    pid: int
+    host: str
+    mqtt: int
+    http: int
+
+
+@contextlib.contextmanager
+def told(data: Path, running: Running) -> Iterator[None]:
+    """Tell while entered. A killed server leaves its file behind; `find` is then refused by the closed port."""
+    path = data / _FILE
+    aside = path.with_name(f".{_FILE}.{running.pid}")
+    aside.write_bytes(msgspec.json.encode(running) + b"\n")
+    aside.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def find(data: Path) -> Running | None:
+    """Tell the server that runs on this folder, or None."""
+    try:
+        return msgspec.json.decode((data / _FILE).read_bytes(), type=Running)
+    except (OSError, msgspec.MsgspecError):
+        return None
