@@ -1,0 +1,92 @@
+"""From pieces of a byte stream to packets, of the version that the first packet asks for.
+
+Rules
+- A packet longer than the limit is refused as soon as its header is there, so nobody makes us hold more than a packet
+  and what one read gave.
+- Pieces are joined only when they hold a whole packet: a packet in a thousand pieces costs no more than in one.
+"""
+
+from typing import Final
+
+from mqtt5 import Packet
+
+from broker.embedded import codec5, codec311
+from broker.embedded.packets import Codec, MalformedPacket
+
+CODECS: Final[dict[int, Codec]] = {codec311.LEVEL: codec311, codec5.LEVEL: codec5}
+
+
+class TooLong(MalformedPacket):
+    """A packet above the limit."""
+
+
+class UnknownVersion(Exception):
+    """CONNECT asks for a protocol level that is not spoken here."""
+
+
+class Inbox:
+    """The bytes of one connection that are not handled yet. `level` is 0 until CONNECT has told it."""
+
+    __slots__ = ("_at", "_codec", "_most", "_need", "_pieces", "_size", "level")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._at = 0
+        self._need = 2
+        self._codec: Codec | None = None
+        self.level = 0
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes."""
+        self._pieces.append(data)
+        self._size += len(data)
+
+    def next(self) -> Packet | None:
+        """Take the next packet; None while it is incomplete. Raises `MalformedPacket`, `ProtocolViolation`, `TooLong`
+        and `UnknownVersion`."""
+        if self._size - self._at < self._need:
+            return None
+        if len(self._pieces) > 1:
+            self._pieces = [b"".join(self._pieces)]
+        view = memoryview(self._pieces[0])
+        codec = self._codec or self._choose(view)
+        found = codec.read(view, self._at) if codec is not None else None
+        if found is None:
+            self._wait(view)
+            return None
+        packet, size = found
+        if size > self._most:
+            raise TooLong(f"a packet of {size} bytes")
+        self._at += size
+        self._need = 2
+        if self._at == self._size:
+            self._pieces.clear()
+            self._at = self._size = 0
+        return packet
+
+    def _wait(self, view: memoryview) -> None:
+        """Know how much is missing, and keep only what is not handled."""
+        head = codec311.header(view, self._at)
+        self._need = self._size - self._at + 1
+        if head is not None:
+            whole = head.body - self._at + head.length
+            if whole > self._most:
+                raise TooLong(f"a packet of {whole} bytes")
+            if self._codec is not None:
+                self._need = whole
+        if self._at:
+            self._pieces = [self._pieces[0][self._at :]]
+            self._size -= self._at
+            self._at = 0
+
+    def _choose(self, view: memoryview) -> Codec | None:
+        level = codec311.protocol_level(view, self._at)
+        if level is None:
+            return None
+        if level not in CODECS:
+            raise UnknownVersion(f"protocol level {level}")
+        self.level = level
+        self._codec = CODECS[level]
+        return self._codec
