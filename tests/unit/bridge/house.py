@@ -80,7 +80,7 @@ class Phonebook:
 
 class Session:
     """A broker that has one durable session, and everybody's ears: it delivers at least once, in order, and delivers
-    again after a cut what was not acknowledged. It is the link as well."""
+    again after a cut what was not acknowledged."""
 
     def __init__(self) -> None:
         self.heard: list[Outbound] = []
@@ -131,8 +131,12 @@ class Session:
         """What no bridge has acknowledged."""
         return list(self._unacknowledged.values())
 
-    async def connect(self, filters: Sequence[str], receive: Receive, lost: Lost) -> None:
-        """See the port."""
+    def link(self) -> "SessionLink":
+        """Make a link to this session: each process has its own, and the last to connect has the session."""
+        return SessionLink(self)
+
+    def admit(self, filters: Sequence[str], receive: Receive, lost: Lost) -> int:
+        """Let a link in, cutting the one before; tells its connection's number."""
         if self.down:
             raise LinkLost("broker is down")
         self.cut()
@@ -142,10 +146,11 @@ class Session:
         self._receive, self._lost = receive, lost
         again, self._unacknowledged = self._unacknowledged, {}
         self.say(*again.values())
+        return self.connections
 
-    async def publish(self, messages: Sequence[Outbound]) -> None:
-        """See the port."""
-        if self._receive is None:
+    async def hear(self, connection: int, messages: Sequence[Outbound]) -> None:
+        """Take publishes, and answer them."""
+        if self._receive is None or connection != self._connection:
             raise LinkLost("not connected")
         self.heard.extend(messages)
         if self.mute:
@@ -153,15 +158,16 @@ class Session:
             self._unanswered.append(answer)
             await answer
 
-    def ack(self, handles: Iterable[Handle]) -> None:
-        """See the port."""
+    def acknowledge(self, handles: Iterable[Handle]) -> None:
+        """Take acknowledgements; those of closed connections mean nothing."""
         for handle in handles:
             if handle.connection == self._connection and handle.packet in self._unacknowledged:
                 self.acknowledged.append(self._unacknowledged.pop(handle.packet))
 
-    async def close(self) -> None:
-        """See the port."""
-        self._receive = self._lost = None
+    def leave(self, connection: int) -> None:
+        """Let a link go; the session stays."""
+        if connection == self._connection:
+            self._receive = self._lost = None
 
     def messages(self, who: UserId, kind: str = "msg") -> list[Message]:
         """List what came on `u/{who}/in/{kind}`."""
@@ -171,6 +177,30 @@ class Session:
         """List the refusals that a device was told."""
         topic = f"u/{who}/{on}/in/error"
         return [codec.decode(m.payload, ErrorNotice) for m in self.heard if m.topic == topic]
+
+
+class SessionLink:
+    """A `Link` to a `Session`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._connection = 0
+
+    async def connect(self, filters: Sequence[str], receive: Receive, lost: Lost) -> None:
+        """See the port."""
+        self._connection = self._session.admit(filters, receive, lost)
+
+    async def publish(self, messages: Sequence[Outbound]) -> None:
+        """See the port."""
+        await self._session.hear(self._connection, messages)
+
+    def ack(self, handles: Iterable[Handle]) -> None:
+        """See the port."""
+        self._session.acknowledge(handles)
+
+    async def close(self) -> None:
+        """See the port."""
+        self._session.leave(self._connection)
 
 
 class World:
@@ -195,7 +225,7 @@ class World:
         """Make a bridge."""
         stores = Stores(self.log, self.log, Phonebook(self.people), self.dead, self.seen)
         around = Surroundings(self.clock, lambda: 0.5, lambda: MessageId(f"new-{next(self._names)}"), name)
-        return Bridge([self.group], stores, lambda _: self.session, around)
+        return Bridge([self.group], stores, lambda _: self.session.link(), around)
 
 
 async def settled(seconds: float = 0.5) -> None:
