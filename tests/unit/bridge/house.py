@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Iterable, Sequence
 
+from bridge.batch import Bounds
 from bridge.bridge import Bridge
 from bridge.owner import Stores, Surroundings
 from stores.memory.deadletters import MemoryDeadLetters
@@ -221,11 +222,11 @@ class World:
         """Tell the wall clock, ms UTC."""
         return NOW + self.wall + int(asyncio.get_running_loop().time() * 1000)
 
-    def bridge(self, name: str = "one") -> Bridge:
+    def bridge(self, name: str = "one", bounds: Bounds | None = None) -> Bridge:
         """Make a bridge."""
         stores = Stores(self.log, self.log, Phonebook(self.people), self.dead, self.seen)
         around = Surroundings(self.clock, lambda: 0.5, lambda: MessageId(f"new-{next(self._names)}"), name)
-        return Bridge([self.group], stores, lambda _: self.session.link(), around)
+        return Bridge([self.group], stores, lambda _: self.session.link(), around, bounds)
 
 
 async def settled(seconds: float = 0.5) -> None:
