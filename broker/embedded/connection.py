@@ -142,7 +142,7 @@ class Connection:
 
     def _write_answer(self, answer: Answer) -> None:
         code = answer.code
-        if not code or self.level != codec5.LEVEL:
+        if code is None or self.level != codec5.LEVEL:
             first = _PUBACK if answer.qos == 1 else _PUBREC
             self.write_bytes(b"%c\2%c%c" % (first, answer.packet_id >> 8, answer.packet_id & 0xFF))
         elif answer.qos == 1:

@@ -362,7 +362,7 @@ class Core:
         """End a connection from our side, telling version 5 why."""
         if connection.closed:
             return
-        self.counts.faults += reason is not None
+        self.counts.closed += reason is not None
         if reason is not None and connection.level == codec5.LEVEL and connection.live:
             connection.write(mqtt5.DisconnectPacket(reason_code=reason))
         self._end(connection)

@@ -8,12 +8,14 @@ Rules
 
 from typing import Final
 
+import mqtt5
 from mqtt5 import Packet
 
 from broker.embedded import codec5, codec311
-from broker.embedded.packets import Codec, MalformedPacket
+from broker.embedded.packets import Codec, MalformedPacket, ProtocolViolation
 
 CODECS: Final[dict[int, Codec]] = {codec311.LEVEL: codec311, codec5.LEVEL: codec5}
+_PUBACK: Final = 0x40
 
 
 class TooLong(MalformedPacket):
@@ -50,21 +52,35 @@ class Inbox:
             return None
         if len(self._pieces) > 1:
             self._pieces = [b"".join(self._pieces)]
-        view = memoryview(self._pieces[0])
+        data, at = self._pieces[0], self._at
+        if data[at] == _PUBACK and self._codec is not None and self._size >= at + 4 and data[at + 1] == 2:
+            return self._puback(data, at)
+        view = memoryview(data)
         codec = self._codec or self._choose(view)
-        found = codec.read(view, self._at) if codec is not None else None
+        found = codec.read(view, at) if codec is not None else None
         if found is None:
             self._wait(view)
             return None
         packet, size = found
         if size > self._most:
             raise TooLong(f"a packet of {size} bytes")
+        self._step(size)
+        return packet
+
+    def _puback(self, data: bytes, at: int) -> Packet:
+        """Take a plain PUBACK, the most frequent packet of all, which is the same in both versions."""
+        packet_id = data[at + 2] << 8 | data[at + 3]
+        if not packet_id:
+            raise ProtocolViolation("packet id 0")
+        self._step(4)
+        return mqtt5.PubAckPacket(packet_id)
+
+    def _step(self, size: int) -> None:
         self._at += size
         self._need = 2
         if self._at == self._size:
             self._pieces.clear()
             self._at = self._size = 0
-        return packet
 
     def _wait(self, view: memoryview) -> None:
         """Know how much is missing, and keep only what is not handled."""

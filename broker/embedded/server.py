@@ -17,6 +17,7 @@ import structlog
 
 from acl.decisions import Gate
 from broker.embedded.core import Core
+from broker.embedded.counts import Counts
 from broker.embedded.effects import Close, Cut, Effect, Hand, Persist, Reading, Write
 from broker.embedded.link import InProcessLink
 from broker.embedded.listeners import TcpProtocol, Wire
@@ -77,6 +78,11 @@ class EmbeddedBroker:
         if self._core is None:
             raise LinkLost("the broker is not running")
         return self._core
+
+    @property
+    def counts(self) -> Counts:
+        """What was counted since the start."""
+        return self._core.counts if self._core is not None else Counts()
 
     # The port.
 

@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 from broker.embedded.sessions import Session, Subscription
 
 _SHARE: Final = "$share/"
+_REMEMBERED: Final = 8_192
+"""Topics whose receivers are remembered."""
 
 
 class Shared:
@@ -62,13 +64,16 @@ def split_share(pattern: str) -> tuple[str, str] | None:
 
 
 class Subscriptions:
-    """The trie. Matching costs by the topic's levels, not by the number of subscriptions."""
+    """The trie. Matching costs by the topic's levels, not by the number of subscriptions. What was found is remembered
+    until a subscription changes, for topics repeat; nobody may change it."""
 
     def __init__(self) -> None:
         self._root = _Node()
+        self._found: dict[str, Matches] = {}
 
     def add(self, session: Session, subscription: Subscription) -> None:
         """Add a subscription, in place of the session's one of the same filter and group."""
+        self._found.clear()
         node = self._root
         for level in subscription.filter.split("/"):
             following = node.below.get(level)
@@ -82,6 +87,7 @@ class Subscriptions:
 
     def remove(self, session: Session, subscription: Subscription) -> None:
         """Remove a subscription and what is empty then."""
+        self._found.clear()
         path = [self._root]
         levels = subscription.filter.split("/")
         for level in levels:
@@ -106,6 +112,14 @@ class Subscriptions:
 
     def match(self, topic: str) -> Matches:
         """Find who wants a topic."""
+        found = self._found.get(topic)
+        if found is None:
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            found = self._found[topic] = self._match(topic)
+        return found
+
+    def _match(self, topic: str) -> Matches:
         found = Matches({}, [])
         levels = topic.split("/")
         nodes = [self._root]

@@ -27,7 +27,8 @@ class Ticket:
 
 
 class Answer(Ticket):
-    """The PUBACK or PUBREC that a publish will have, and the connection that waits for it (None: it has ended)."""
+    """The PUBACK or PUBREC that a publish will have, and the connection that waits for it (None: it has ended). `code`
+    is what version 5 is told beside "success"."""
 
     __slots__ = ("code", "connection", "packet_id", "qos")
 
@@ -36,7 +37,7 @@ class Answer(Ticket):
         self.connection = connection
         self.packet_id = packet_id
         self.qos = qos
-        self.code = PubAckReasonCode.SUCCESS
+        self.code: PubAckReasonCode | None = None
 
     @property
     def is_ready(self) -> bool:
