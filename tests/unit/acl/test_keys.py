@@ -20,6 +20,11 @@ def test_a_saved_set_is_the_same_and_nobody_elses(tmp_path: Path, algorithm: Alg
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["keys.json"]
 
 
+def test_what_a_crash_left_beside_is_no_trouble(tmp_path: Path) -> None:
+    (tmp_path / ".keys.json.new").write_text("half a")
+    assert keys.load_or_make(tmp_path / "keys.json").jwks() == keys.load(tmp_path / "keys.json").jwks()
+
+
 def test_a_rotated_set_survives_its_file(tmp_path: Path) -> None:
     rotated = KeySet((make_key(),)).rotated(make_key("EdDSA"), now=100, overlap=50)
     keys.save(rotated, tmp_path / "keys.json")

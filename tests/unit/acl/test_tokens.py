@@ -230,11 +230,11 @@ def test_conditions_are_read_for_safety() -> None:
 def test_the_cache_is_bounded_and_dies_with_its_keys() -> None:
     verifier = Verifier(KEYS, cached=2)
     for device in "abc":
-        verifier.verify(signed(body(device=device)), NOW)
+        verifier.verify(token := signed(body(device=device)), NOW)
     assert len(verifier._known) == 2
     verifier.use(KeySet((make_key(),)))
     with pytest.raises(Refusal):
-        verifier.verify(signed(body(device="c")), NOW)
+        verifier.verify(token, NOW)
 
 
 def test_rotation_overlaps() -> None:
