@@ -89,8 +89,8 @@ def _row(one: Measured) -> tuple[str, ...]:
     )
 
 
-def _three(*values: float) -> str:
-    return " / ".join(f"{value:.1f}" if value >= 10 else f"{value:.2f}" for value in values)
+def _three(*values: float | None) -> str:
+    return " / ".join("–" if value is None else f"{value:.1f}" if value >= 10 else f"{value:.2f}" for value in values)
 
 
 def notes(measured: Sequence[Measured]) -> list[str]:

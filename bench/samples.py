@@ -15,13 +15,14 @@ _MS: Final = 1_000.0
 
 
 class Latency(Struct, frozen=True):
-    """A distribution of latencies, ms: percentiles by nearest rank, the greatest, and `curve`: `(share, ms)` rising."""
+    """A distribution of latencies, ms: percentiles by nearest rank, the greatest, and `curve`: `(share, ms)` rising.
+    None where nothing was measured."""
 
-    count: int
-    p50: float
-    p95: float
-    p99: float
-    most: float
+    count: int = 0
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    most: float | None = None
     curve: tuple[tuple[float, float], ...] = ()
 
 
@@ -39,7 +40,7 @@ def latency(seconds: Iterable[float]) -> Latency:
     """Sum samples (s) up to a distribution (ms)."""
     ordered = sorted(second * _MS for second in seconds)
     if not ordered:
-        return Latency(0, math.nan, math.nan, math.nan, math.nan)
+        return Latency()
     p50, p95, p99 = (percentile(ordered, share) for share in (0.5, 0.95, 0.99))
     return Latency(len(ordered), p50, p95, p99, ordered[-1], curve(ordered))
 

@@ -2,11 +2,12 @@
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.samples import POINTS, curve, latency, percentile
+from bench.samples import POINTS, Latency, curve, latency, percentile
 
 SAMPLES = st.lists(st.floats(min_value=0, max_value=100), min_size=1, max_size=400)
 
@@ -30,9 +31,8 @@ def test_however_small_the_share_it_is_the_least_sample_never_the_greatest() -> 
 def test_of_nothing_there_is_none() -> None:
     assert math.isnan(percentile([], 0.5))
     nothing = latency([])
-    assert nothing.count == 0
-    assert math.isnan(nothing.p99)
-    assert nothing.curve == ()
+    assert (nothing.count, nothing.p99, nothing.curve) == (0, None, ())
+    assert msgspec.json.decode(msgspec.json.encode(nothing), type=Latency) == nothing
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.01])
