@@ -99,8 +99,10 @@ class Receipts:
 
     def leave(self, user: UserId) -> None:
         """A member whose marks count no more."""
-        before = self._left.get(user) or dict.fromkeys(RECEIPT_KINDS, 0)
-        self._left[user] = self.others.pop(user, before)
+        if user in self.others:
+            self._left[user] = self.others.pop(user)
+        else:
+            self._left.setdefault(user, dict.fromkeys(RECEIPT_KINDS, 0))
 
     def reached(self) -> list[tuple[int, MessageId, State]]:
         """Take the own messages that all other known members have passed since the last call."""
