@@ -30,17 +30,20 @@ def main() -> int:
 
 def play_all(wanted: argparse.Namespace) -> int:
     """Play the seeds; tells the exit code."""
+    from tests.simulation.builds import KNOWN_BAD, Build
     from tests.simulation.world import simulate
 
     logging.disable(logging.CRITICAL)
+    build = KNOWN_BAD[wanted.build] if wanted.build else Build()
     for seed in range(wanted.seed, (wanted.to if wanted.to is not None else wanted.seed) + 1):
         try:
-            simulate(seed, wanted.engine, trace=print if wanted.trace else lambda _: None)
+            simulate(seed, wanted.engine, build, trace=print if wanted.trace else lambda _: None)
         except Exception as error:
             if wanted.trace:
                 raise
             print(*causes(error), sep="\n")
-            print(f"again: python -m tests.simulation {seed} --engine {wanted.engine} --trace")
+            bad = f" --build {wanted.build}" if wanted.build else ""
+            print(f"again: python -m tests.simulation {seed} --engine {wanted.engine}{bad} --trace")
             return 1
     print(f"all histories hold: seeds {wanted.seed} to {wanted.to or wanted.seed}, {wanted.engine}")
     return 0

@@ -75,7 +75,7 @@ class SimCells:
         """`appended` is shown every journal entry at the instant it stands."""
         self.faults = faults
         self._dice = dice
-        self._appended = appended
+        self.show = appended
         self._rows: Table[EpochRow] = Table()
         self._journal: dict[Group, dict[int, JournalEntry]] = {}
         self._published: Table[int] = Table()
@@ -110,7 +110,7 @@ class SimCells:
             journal = self._journal.setdefault(entry.group, {})
             if entry.n not in journal:
                 journal[entry.n] = entry
-                self._appended(entry)
+                self.show(entry)
             return journal[entry.n]
 
         return await self._write(land)

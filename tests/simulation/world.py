@@ -7,16 +7,15 @@ Rules
 
 import asyncio
 import random
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from msgspec import Struct
 
-from bridge.owner import Owner
-from stores.cql.path import CqlLog
 from stores.ports.directory import Person
+from stores.ports.entries import JournalEntry
 from tests.simulation.api import Api
-from tests.simulation.broker import SimBroker, SimLink
+from tests.simulation.builds import Build
 from tests.simulation.cast import GROUP, cast, device_of
 from tests.simulation.cells import NO_FAULTS, CellFaults
 from tests.simulation.checker import Checker, Journalled, Violation, check_whole
@@ -32,15 +31,6 @@ from tidings.protocol.payloads import SendMessage
 HEALED_WITHIN: Final = 900.0
 """Virtual seconds after the last fault: two comparisons of heads, and the longest keepalive, and some."""
 _LOOK_EVERY: Final = 10.0
-
-
-class Build(Struct, frozen=True):
-    """The build under test. Known-bad ones replace a class by a subclass of it."""
-
-    owner: type[Owner] = Owner
-    link: type[SimLink] = SimLink
-    broker: type[SimBroker] = SimBroker
-    path: type[CqlLog] = CqlLog
 
 
 class Plan(Struct, frozen=True):
@@ -83,14 +73,18 @@ class World:
             return CqlEngine(self._own_dice(), self.appended, build.path)
         return ENGINES[engine](self._own_dice(), self.appended)
 
-    def appended(self, entry: object) -> None:
-        """An entry stands in the journal."""
+    def appended(self, entry: JournalEntry) -> None:
+        """An entry stands in the journal. What is wrong with it is told at once: the owner might catch an exception."""
         self.trace(f"journal: {entry}")
-        self.truth.take(entry)  # type: ignore[arg-type]
+        try:
+            self.truth.take(entry)
+        except Violation as violation:
+            told = {"message": "the journal breaks a promise", "exception": violation}
+            asyncio.get_running_loop().call_exception_handler(told)
 
-    def start(self, work: object) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something run beside everything else."""
-        self.tasks.append(asyncio.get_running_loop().create_task(work))  # type: ignore[arg-type]
+        self.tasks.append(asyncio.get_running_loop().create_task(work))
 
     def _own_dice(self) -> random.Random:
         return random.Random(self.dice.random())
@@ -104,9 +98,9 @@ class World:
             for number in range(2 if place < 2 else 1):
                 device = device_of(user, number)
                 self.sdk.append(SdkDevice(self.broker, self.network, self.checker, self._own_dice(), user, device))
-        user = self.cast.users[0]
-        stock = StockDevice(self.broker, self.network, self.checker, self._own_dice(), user, device_of(user, 9))
-        self.stock.append(stock)
+        for user in self.cast.users[:2]:
+            stock = StockDevice(self.broker, self.network, self.checker, self._own_dice(), user, device_of(user, 9))
+            self.stock.append(stock)
 
 
 async def play(world: World) -> None:
