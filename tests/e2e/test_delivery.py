@@ -17,6 +17,8 @@ import pytest
 
 from tests.e2e.people import Person, connected, next_on, register, whole_history
 from tests.processes import TidingsUp
+from tidings.protocol import codec
+from tidings.protocol.payloads import ErrorNotice
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -126,13 +128,17 @@ async def test_a_wrong_lane_is_refused_to_its_sender(server: TidingsUp) -> None:
     assert stored["id"] == "right"
 
 
-async def test_undecodable_bytes_are_told_and_hold_nobody_up(server: TidingsUp) -> None:
+@pytest.mark.parametrize("poison", [b"\xff\xfe\x00", b"{", b"[]", b"", b'{"id": 7}', b"\x81\xa2id", b"\x84"])
+async def test_undecodable_bytes_are_told_and_hold_nobody_up(server: TidingsUp, poison: bytes) -> None:
     alice, bob = await register(server, "Alice"), await register(server, "Bob")
-    conv = alice.conversation_with(bob)
     async with connected(server, alice) as at_alice:
-        for poison in (b"\xff\xfe\x00", b"{", b"[]", b"\x81\xa2id", b'{"id": 7}'):
-            await at_alice.publish(alice.out(conv), poison, qos=1, timeout=10)
-            assert (await next_on(at_alice, "/in/error"))["code"] == "badPayload"
+        await at_alice.publish(alice.out(alice.conversation_with(bob)), poison, qos=1, timeout=10)
+        async with asyncio.timeout(10):
+            answer = await anext(aiter(at_alice.messages))
+        assert str(answer.topic).endswith(f"{alice.device}/in/error")
+        assert isinstance(answer.payload, bytes)
+        told = codec.decode(answer.payload, ErrorNotice)  # in the encoding that the poison seemed to have
+        assert told.code == "badPayload"
         await say(at_alice, alice, bob, "fine", "hello")
         assert (await next_on(at_alice, "/in/msg"))["id"] == "fine"
 
@@ -209,6 +215,7 @@ async def test_what_a_blocked_user_says_keeps_its_number_and_is_silent(server: T
     conv = alice.conversation_with(bob)
     async with connected(server, bob) as at_bob, connected(server, alice) as at_alice:
         await say(at_alice, alice, bob, "before", "before")
+        await next_on(at_alice, "/in/msg")
         await next_on(at_bob, "/in/msg")
         async with api(server, bob) as http:
             assert (await http.post(f"/api/blocks/{alice.user}")).status_code == 204
@@ -229,14 +236,17 @@ async def test_what_a_blocked_user_says_keeps_its_number_and_is_silent(server: T
     assert (await whole_history(server, alice, conv))[-1]["body"] == "blocked", "the sender is not told"
 
 
-async def test_the_101st_message_of_a_minute_is_refused_with_a_time_to_wait(server: TidingsUp) -> None:
+async def test_more_than_100_messages_in_a_minute_are_refused_with_a_time_to_wait(server: TidingsUp) -> None:
     alice, bob = await register(server, "Alice"), await register(server, "Bob")
     async with connected(server, alice) as at_alice:
-        for number in range(101):
-            await say(at_alice, alice, bob, f"m{number}", "hi")
-        error = await next_on(at_alice, "/in/error")
-    assert (error["id"], error["code"]) == ("m100", "rateLimited")
-    assert 0 < error["retryAfter"] <= 60
+        await asyncio.gather(*(say(at_alice, alice, bob, f"m{number}", "hi") for number in range(130)))
+        refused = await _everything(at_alice, "/in/error")
+    assert refused
+    assert {error["code"] for error in refused} == {"rateLimited"}
+    assert all(0 < error["retryAfter"] <= 60 for error in refused)
+    stored = [entry["id"] for entry in await whole_history(server, alice, alice.conversation_with(bob))][1:]
+    assert len(stored) >= 100
+    assert sorted(stored + [error["id"] for error in refused]) == sorted(f"m{number}" for number in range(130))
 
 
 async def test_a_revoked_device_is_disconnected_within_2_s_and_stays_out(server: TidingsUp) -> None:
