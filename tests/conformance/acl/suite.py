@@ -18,7 +18,7 @@ def case(*, slow=False):
     """Add a function to the suite."""
 
     def add(run):
-        CASES[run.__name__] = Case(run.__name__, run, frozenset(), False, slow)
+        CASES[run.__name__] = Case(run.__name__, run, frozenset(), False, slow, {})
         return run
 
     return add

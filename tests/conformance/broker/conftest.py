@@ -1,6 +1,7 @@
 """The brokers under trial: one that all cases of a kind share, and one for each case that stops its broker."""
 
 import pytest
+from msgspec import structs
 
 from tests.conformance.broker import (  # noqa: F401 - they fill the suite
     cases_delivery,
@@ -12,7 +13,7 @@ from tests.conformance.broker import (  # noqa: F401 - they fill the suite
 )
 from tests.conformance.broker.failures import FAILS, LACKS
 from tests.conformance.broker.runs import known
-from tests.conformance.broker.site import Site
+from tests.conformance.broker.site import LIMITS, Site
 from tests.conformance.broker.suite import CASES, check_broker
 
 
@@ -39,7 +40,8 @@ def run(shared, tmp_path):
         case = CASES[name]
         for need in sorted(case.needs & LACKS[kind].keys()):
             pytest.xfail(f"{kind} lacks {need}: {LACKS[kind][need]}")
-        site = Site(kind, tmp_path / "data").start() if case.own else shared(kind)
+        limits = structs.replace(LIMITS, **case.limits)
+        site = Site(kind, tmp_path / "data", limits).start() if case.own else shared(kind)
         try:
             with known(kind, FAILS[kind].get(name), site):
                 check_broker(case, site)

@@ -17,7 +17,7 @@ from tests.conformance.broker import (  # noqa: F401 - they fill the suite
     cases_version5,
     cases_wills,
 )
-from tests.conformance.broker.differences import DIFFERENCES
+from tests.conformance.broker.differences import DIFFERENCES, VERSION
 from tests.conformance.broker.failures import FAILS, LACKS
 from tests.conformance.broker.scripts import SCRIPTS
 from tests.conformance.broker.suite import CASES
@@ -53,7 +53,7 @@ _BROKERS = (
     ),
     (
         "Mosquitto",
-        "`TIDINGS_BROKER=mosquitto`, from the PATH",
+        "`broker/mosquitto/`; not yet by `tidings up`",
         "one production node",
         "user name and password; a plugin is later work",
         "loses its last second; the store's gap repair heals it",
@@ -116,7 +116,7 @@ def _comparison() -> str:
     lines = [
         "## The embedded broker beside Mosquitto\n",
         f"{len(SCRIPTS)} scripts of packets (tests/conformance/broker/scripts.py), MQTT 3.1.1 and 5, are sent to both,"
-        " and the answers are compared line by line. They are the same but for these, with Mosquitto 2.0.11:\n",
+        f" and the answers are compared line by line. They are the same but for these, with Mosquitto {VERSION}:\n",
     ]
     for why, found in DIFFERENCES.items():
         rows = [(one.script, one.step, f"`{_short(one.embedded)}`", f"`{_short(one.mosquitto)}`") for one in found]

@@ -24,6 +24,7 @@ LACKS: dict[str, dict[str, str]] = {
         "connect-timeout": "it has no such setting: a connection that never says CONNECT stays for 90 s",
         "rate-limit": "it has no such setting",
         "subscription-limit": "it has no such setting",
+        "will-limit": "a will is limited as a packet is",
         "websocket-path": "it serves every path",
     },
     "amqtt": {
@@ -34,6 +35,9 @@ LACKS: dict[str, dict[str, str]] = {
         "queue-limit": "its queues have no limit, and nothing counts",
         "inflight-limit": "it sends everything at once",
         "rate-limit": "it reads as fast as it can, and keeps it",
+        "buffer-limit": "what a slow reader does not read is kept without limit",
+        "connection-limit": "connections beyond the limit wait, unanswered",
+        "will-limit": "a will is limited as a packet is",
         "subscription-limit": "it has no such setting",
         "empty-client-id": "the door binds each client to its id; a client without one is not let in",
         "websocket-path": "it serves every path",

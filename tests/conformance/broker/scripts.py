@@ -494,8 +494,8 @@ Transcript = dict[tuple[int, str], tuple[str, ...]]
 class Player:
     """Plays one script on one site."""
 
-    def __init__(self, site, level: int, names: Names) -> None:
-        self._site, self._level, self._names = site, level, names
+    def __init__(self, site, level: int, names: Names, quiet: float) -> None:
+        self._site, self._level, self._names, self._quiet = site, level, names, quiet
         self._wires: dict[str, Wire] = {}
         self._greeted: set[str] = set()
         self._ids: dict[str, dict[int, int]] = {}
@@ -519,7 +519,7 @@ class Player:
         if packets == [CUT]:
             self._greeted.discard(who)
             self._wires.pop(who).close(reset=True)
-            time.sleep(QUIET)
+            time.sleep(self._quiet)
             return
         if who not in self._wires:
             self._wires[who] = Wire(self._site, self._level)
@@ -532,9 +532,11 @@ class Player:
             if name in self._greeted:
                 wire.send(mqtt5.PingReqPacket())
             pinged = name in self._greeted
-            until = time.monotonic() + (3.0 if pinged else QUIET * 5)
+            until = time.monotonic() + (3.0 if pinged else self._quiet * 5)
             while (packet := self._next(wire, until)) is not None:
-                until = time.monotonic() + QUIET if not pinged or isinstance(packet, mqtt5.PingRespPacket) else until
+                until = (
+                    time.monotonic() + self._quiet if not pinged or isinstance(packet, mqtt5.PingRespPacket) else until
+                )
                 pinged = pinged and not isinstance(packet, mqtt5.PingRespPacket)
                 if isinstance(packet, mqtt5.ConnAckPacket) and packet.reason_code.value == 0:
                     self._greeted.add(name)
@@ -605,16 +607,17 @@ def _rank(line: str) -> tuple[bool, str]:
 
 def transcribe(site) -> dict[str, Transcript]:
     """Play all scripts on a site, side by side where they cannot see each other."""
-
-    def play(name):
-        level, build = SCRIPTS[name]
-        names = Names("t" + secrets.token_hex(4))
-        return Player(site, level, names).play(build(names))
-
     beside = sorted(SCRIPTS.keys() - ALONE)
     with ThreadPoolExecutor(8) as pool:
-        played = dict(zip(beside, pool.map(play, beside), strict=True))
-    return played | {name: play(name) for name in sorted(ALONE)}
+        played = dict(zip(beside, pool.map(lambda name: play(site, name), beside), strict=True))
+    return played | {name: play(site, name) for name in sorted(ALONE)}
+
+
+def play(site, name: str, quiet: float = QUIET) -> Transcript:
+    """Play one script on a site; `quiet` is the silence in seconds that ends a step."""
+    level, build = SCRIPTS[name]
+    names = Names("t" + secrets.token_hex(4))
+    return Player(site, level, names, quiet).play(build(names))
 
 
 def differences(ours: Transcript, theirs: Transcript) -> dict[tuple[int, str], tuple[str, str]]:

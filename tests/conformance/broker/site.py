@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from broker.port import Health, Limits
 from tests.processes import free_port
@@ -98,6 +99,10 @@ class Site:
     def health(self) -> Health:
         """Ask the port how it is."""
         return msgspec.convert(self._do(do="health"), Health)
+
+    def memory(self) -> int:
+        """Tell how much memory the broker's processes hold now, in bytes."""
+        return sum(psutil.Process(pid).memory_info().rss for pid in (*self._pids, self._process.pid))
 
     def revoke(self, **what) -> None:
         """Tell the gate that something is revoked."""

@@ -23,6 +23,7 @@ class Case(NamedTuple):
     needs: frozenset[str]
     own: bool
     slow: bool
+    limits: dict[str, int]
 
     @property
     def promise(self) -> str:
@@ -33,13 +34,13 @@ class Case(NamedTuple):
 CASES: dict[str, Case] = {}
 
 
-def case(*needs: str, own: bool = False, slow: bool = False):
-    """Add a function to the suite."""
+def case(*needs: str, own: bool = False, slow: bool = False, **limits: int):
+    """Add a function to the suite. With `limits` it has a broker of its own, of these limits."""
 
     def add(run):
         name = run.__name__
         assert name not in CASES, name
-        CASES[name] = Case(name, run, frozenset(needs), own, slow)
+        CASES[name] = Case(name, run, frozenset(needs), own or bool(limits), slow, limits)
         return run
 
     return add
