@@ -8,7 +8,7 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,13 +108,15 @@ class Sender:
         """Send one message after the other until `stop`, through every cut; then wait for what is unanswered."""
         numbers = itertools.count(1)
         while not stop.is_set() or self.waiting:
-            with suppress(aiomqtt.MqttError, TimeoutError, OSError):
+            try:
                 async with connected(self.server, self.person) as client, asyncio.TaskGroup() as group:
                     listening = group.create_task(self._listen(client))
                     try:
                         await self._talk(client, stop, numbers)
                     finally:
                         listening.cancel()
+            except* (aiomqtt.MqttError, TimeoutError, OSError):
+                pass  # cut: connect again, and say again what was not answered
             await asyncio.sleep(0.05)
 
     async def _talk(self, client: aiomqtt.Client, stop: asyncio.Event, numbers: "itertools.count[int]") -> None:
