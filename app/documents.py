@@ -35,6 +35,7 @@ DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
     "docs/settings.md": settings_table,
     "docs/asyncapi.yaml": _late("tidings.protocol.asyncapi", "document"),
     "docs/limits.md": _late("tidings.protocol.asyncapi", "limits_table"),
+    "docs/openapi.json": _late("services.documents", "openapi"),
 }
 """Each generated file and what makes it."""
 
