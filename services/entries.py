@@ -8,8 +8,6 @@ Rules
 
 from typing import Final, NamedTuple
 
-from msgspec import Struct
-
 from stores import visible
 from stores.ports.entries import Conversation, MarkMove, Member, Row, Snapshot
 from stores.ports.log import LogReader
@@ -43,7 +41,7 @@ class History(NamedTuple):
     cursor: int
 
 
-class Told(Struct, frozen=True, rename="camel"):
+class Told(NamedTuple):
     """When an entry was delivered to, and read by, one member (ms, 0 not yet or not told)."""
 
     user: UserId

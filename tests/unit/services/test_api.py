@@ -77,7 +77,7 @@ async def test_headers_and_request_ids() -> None:
         assert bad.headers["x-request-id"] != "a b"
 
 
-async def test_what_nobody_foresaw_tells_nothing() -> None:
+async def test_what_nobody_foresaw_tells_nothing_but_the_log(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     person = await world.person()
 
@@ -89,6 +89,8 @@ async def test_what_nobody_foresaw_tells_nothing() -> None:
         answer = await http.get("/api/sync")
     problem(answer, 500, "internal")
     assert "secret" not in answer.text
+    assert "the secret cause" in caplog.text
+    assert answer.headers["x-request-id"] in caplog.text
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 

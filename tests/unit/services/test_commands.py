@@ -114,9 +114,11 @@ async def test_a_code_of_a_later_version_is_internal() -> None:
 
 
 async def test_no_answer_in_time_is_told() -> None:
-    async with client(FakeLink(lambda command: []), deadline_ms=30) as commands:
+    link = FakeLink(lambda command: [])
+    async with client(link, deadline_ms=30) as commands:
         with pytest.raises(Refusal) as caught:
             await commands.call(ORDER)
+    assert len(link.commands) == 1, "while the link is up, once is enough"
     assert caught.value.code is Code.TIMED_OUT
     assert caught.value.kind.retryable
 

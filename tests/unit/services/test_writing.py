@@ -209,6 +209,12 @@ async def test_receipts(desk: Desk) -> None:
     problem(await desk.ask("POST", path, {"kind": "read", "to": 0}), 422, "badValue")
 
 
+@pytest.mark.parametrize(("length", "status"), [(1, 201), (255, 201), (256, 422)])
+async def test_a_key_has_1_to_255_characters(desk: Desk, length: int, status: int) -> None:
+    answer = await desk.ask("POST", "/api/messages", {"to": desk.bob, "body": "hi"}, key="k" * length)
+    assert answer.status_code == status
+
+
 async def test_every_verb_of_the_protocol_has_a_door(desk: Desk) -> None:
     group = f"/api/groups/{desk.group}"
     await desk.ask("POST", "/api/messages", {"to": desk.bob, "body": "a"})
