@@ -87,7 +87,8 @@ class StateCells(Protocol):
         ...
 
     async def put_marks(self, moves: Sequence[MarkMove], timestamp: int) -> None:
-        """Write moves of one conversation by `version`, and the marks where they arrive."""
+        """Write moves of one conversation by `version`, and the marks where they arrive. A mark's cell has *the mark
+        itself* as its timestamp: it can never fall."""
         ...
 
     async def marks(self, conv: ConvId) -> dict[tuple[UserId, str], int]:

@@ -3,8 +3,8 @@
 Rules (design, promise 3; every interleaving is searched in `tests/model`, this code is tried in `tests/simulation`)
 - Appending `(group, n)` to the journal *if absent* is the commit. Nothing before it is visible, and everything after it
   is derived from the entry, so that any later owner can finish it.
-- Each step is known to have landed before the next is sent. Every write's timestamp is the entry's `n` (the head's is
-  the head): a repeat, or a predecessor's write that lands late, changes nothing.
+- Each step is known to have landed before the next is sent. Every write's timestamp is the entry's `n` (a head's is the
+  head, a mark's the mark): a repeat, or a predecessor's write that lands late, changes nothing.
 - An owner that did not hear the outcome sends the same entry again, byte for byte, and is told what stands at its `n`.
 - A fence at `n` opens the epoch `n`. Whoever was fenced out can still write rows, but of a lower epoch than those that
   its successors commit, and never a journal entry.
@@ -149,10 +149,11 @@ class CqlLog(CqlReader):
                 break
             pages.append([row for row in young if row.id])
             count += len(pages[-1])
-            if count > most:
+            if count > most:  # perhaps an id used twice: that is told as not whole, and costs a look-up
                 break
-        records = tuple(_record(row) for row in oldest_first(pages))
-        return records[-most:] if most else (), count <= most
+        newest = {record.key: record for record in map(_record, oldest_first(pages))}
+        records = sorted(newest.values(), key=lambda record: record.seq)
+        return tuple(records[max(0, len(records) - most) :]), count <= most
 
 
 def _record(row: Row) -> IdRecord:

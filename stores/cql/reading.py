@@ -46,12 +46,8 @@ class CqlReader:
         return found[:limit]
 
     async def moves(self, conv: ConvId, seq: int) -> list[MarkMove]:
-        """List the watermark moves that covered entry `seq`, oldest first, as far as the header counts them."""
-        header = await self._cells.head(conv)
-        if header is None:
-            return []
-        moves = await self._cells.moves(conv)
-        return [move for move in moves if move.from_ < seq <= move.to and move.version <= header.receipts]
+        """List the watermark moves that covered entry `seq`, oldest first."""
+        return [move for move in await self._cells.moves(conv) if move.from_ < seq <= move.to]
 
     async def members(self, conv: ConvId) -> list[Member]:
         """List all members, present and past."""

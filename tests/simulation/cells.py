@@ -160,7 +160,7 @@ class SimCells:
         def land() -> None:
             for move in moves:
                 self._moves.put((move.conv, move.version), move, timestamp)
-                self._marks.put((move.conv, move.user, move.kind), move.to, timestamp)
+                self._marks.put((move.conv, move.user, move.kind), move.to, move.to)
 
         await self._write(land)
 
