@@ -138,3 +138,12 @@ async def test_a_closed_store_is_unavailable(tmp_path):
         await SqlLog(engine).open(A, "one", 0)
     with pytest.raises(StoreUnavailable):
         await SqlLog(engine).rows(CONV, 1, 9)
+
+
+async def test_every_commit_reaches_the_disk(engine):
+    def settings(connection):
+        names = ("synchronous", "journal_mode", "fullfsync", "checkpoint_fullfsync")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    assert await engine.write(settings) == [2, "wal", 1, 1]
+    assert await engine.read(settings) == [2, "wal", 1, 1]
