@@ -4,6 +4,7 @@ Rules
 - Nothing of any session changes before the gate has taken the token, and the will has passed it too (promise 5).
 - Devices are let in only after `admit`: until every bridge session exists, a publish could be acknowledged to nobody.
 - The newer connection has the session; the older is told so and its will goes out, unless it has a delay.
+- A kept session has no more rights than the token that it is resumed with.
 - CONNACK leaves when what it says of the session is durable.
 """
 
@@ -106,14 +107,17 @@ class Door:
                 return
             self._answer(connection, packet, session, present=present, assigned=not principal.client_id)
 
-        return (None if present else old), self._settle(session, expiry, present, answer)
+        return (None if present else old), self._settle(session, principal, expiry, present, answer)
 
-    def _settle(self, session: Session, expiry: int, present: bool, answer: Callable[[], None]) -> Callable[[], None]:
+    def _settle(
+        self, session: Session, principal: Principal, expiry: int, present: bool, answer: Callable[[], None]
+    ) -> Callable[[], None]:
         """Make the session what CONNECT says, and give what is to be called when the one before it is gone."""
 
         def settle() -> None:
             exchange = self._exchange
-            changed = session.expiry != expiry or session.expires_at is not None
+            narrowed = present and self._narrow(session, principal)
+            changed = narrowed or session.expiry != expiry or session.expires_at is not None
             was_kept, session.expiry, session.expires_at = session.is_kept, expiry, None
             exchange.sessions[session.client_id] = session
             ticket = Ticket(answer)
@@ -127,6 +131,14 @@ class Door:
             ticket.release()
 
         return settle
+
+    def _narrow(self, session: Session, principal: Principal) -> bool:
+        """Take away what an older token had subscribed and this one may not; what is queued was granted then. Tells
+        whether there was any."""
+        refused = [text for text in session.subscriptions if not self._gate.subscribe(principal, text).allowed]
+        for text in refused:
+            self._exchange.unsubscribe(session, text)
+        return bool(refused)
 
     def _expiry(self, packet: mqtt5.ConnectPacket, principal: Principal) -> int:
         if principal.custodian and packet.session_expiry_interval == NEVER:
