@@ -1,11 +1,11 @@
-"""Delivery cases that take the whole product: stock clients on a real server.
+"""Delivery cases that strain or harm a whole server; plain talk is in `test_messaging`.
 
-All that do not harm the server share one."""
+All that do not harm it share one."""
 
 import asyncio
 import json
 import sqlite3
-import time
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -16,27 +16,18 @@ import httpx
 import pytest
 
 from tests.e2e.people import Person, connected, next_on, register, whole_history
-from tests.processes import TidingsUp
+from tests.processes import BIN, TidingsUp
 from tidings.protocol import codec
 from tidings.protocol.payloads import ErrorNotice
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TidingsUp]:
-    running = TidingsUp(tmp_path_factory.mktemp("delivery") / "data").start()
-    yield running
-    running.stop()
-
-
-async def say(
-    client: aiomqtt.Client, who: Person, to: Person | str, id_: str, body: str, *, conv: str = "", lane: str = ""
-) -> None:
+async def say(client: aiomqtt.Client, who: Person, to: Person | str, id_: str, body: str, *, conv: str = "") -> None:
     """Publish a message; returns with its PUBACK. `to` a person, or "" in a group `conv`."""
     peer = to.user if isinstance(to, Person) else to
     conv = conv or (who.conversation_with(to) if isinstance(to, Person) else "")
-    topic = f"u/{who.user}/{who.device}/out/{lane or conv[2:4]}/{conv}/msg"
+    topic = f"u/{who.user}/{who.device}/out/{conv[2:4]}/{conv}/msg"
     await client.publish(topic, json.dumps({"id": id_, "body": body, "to": peer}), qos=1, timeout=10)
 
 
@@ -58,74 +49,6 @@ async def group_of(server: TidingsUp, admin: Person, *members: Person, history: 
         assert answer.status_code == 201, answer.text
         conv: str = answer.json()["conv"]
         return conv
-
-
-async def test_who_was_offline_gets_it_on_return_in_order(server: TidingsUp) -> None:
-    alice, bob = await register(server, "Alice"), await register(server, "Bob")
-    async with connected(server, bob):
-        pass
-    async with connected(server, alice) as at_alice:
-        for number in range(20):
-            await say(at_alice, alice, bob, f"m{number}", f"text {number}")
-    async with connected(server, bob) as at_bob:
-        came = await arrivals(at_bob, 20)
-    assert [one["body"] for one in came] == [f"text {number}" for number in range(20)]
-    assert [one["seq"] for one in came] == list(range(2, 22))
-
-
-async def test_two_devices_of_a_user_see_the_same_log_also_what_the_other_said(server: TidingsUp) -> None:
-    phone, bob = await register(server, "Alice"), await register(server, "Bob")
-    laptop = await register(server, "Alice", phone=phone.phone, device="laptop")
-    assert laptop.user == phone.user
-    assert laptop.device != phone.device
-    async with connected(server, phone) as one, connected(server, laptop) as two, connected(server, bob) as at_bob:
-        await say(one, phone, bob, "p", "from the phone")
-        await next_on(at_bob, "/in/msg")
-        await say(at_bob, bob, phone, "b", "from Bob")
-        await next_on(one, "/in/msg")
-        await say(two, laptop, bob, "l", "from the laptop")
-        here, there = [{"body": "from the phone"}] + await arrivals(one, 2), await arrivals(two, 3)
-    assert [entry["body"] for entry in there] == ["from the phone", "from Bob", "from the laptop"]
-    assert [entry["body"] for entry in here] == [entry["body"] for entry in there]
-    assert [entry["seq"] for entry in there] == [2, 3, 4]
-
-
-async def test_a_repeat_is_answered_to_that_device_alone_and_stored_once(server: TidingsUp) -> None:
-    alice, bob = await register(server, "Alice"), await register(server, "Bob")
-    async with connected(server, bob) as at_bob, connected(server, alice) as at_alice:
-        await say(at_alice, alice, bob, "same", "once")
-        first = await next_on(at_alice, f"u/{alice.user}/in/msg")
-        await say(at_alice, alice, bob, "same", "once")
-        again = await next_on(at_alice, f"u/{alice.user}/{alice.device}/in/msg")
-        await say(at_alice, alice, bob, "other", "twice")
-        came = await arrivals(at_bob, 2)
-    assert again == first
-    assert [entry["body"] for entry in came] == ["once", "twice"]
-    assert [entry["seq"] for entry in await whole_history(server, bob, alice.conversation_with(bob))] == [1, 2, 3]
-
-
-async def test_the_same_id_with_another_body_is_refused(server: TidingsUp) -> None:
-    alice, bob = await register(server, "Alice"), await register(server, "Bob")
-    async with connected(server, alice) as at_alice:
-        await say(at_alice, alice, bob, "same", "one thing")
-        await say(at_alice, alice, bob, "same", "another thing")
-        error = await next_on(at_alice, f"{alice.device}/in/error")
-    assert (error["id"], error["code"]) == ("same", "idReused")
-    bodies = [entry.get("body") for entry in await whole_history(server, alice, alice.conversation_with(bob))]
-    assert bodies[1:] == ["one thing"]
-
-
-async def test_a_wrong_lane_is_refused_to_its_sender(server: TidingsUp) -> None:
-    alice, bob = await register(server, "Alice"), await register(server, "Bob")
-    own = alice.conversation_with(bob)[2:4]
-    async with connected(server, alice) as at_alice:
-        await say(at_alice, alice, bob, "astray", "hello", lane=f"{int(own, 16) ^ 1:02x}")
-        error = await next_on(at_alice, "/in/error")
-        await say(at_alice, alice, bob, "right", "hello")
-        stored = await next_on(at_alice, "/in/msg")
-    assert error["code"] == "wrongLane"
-    assert own in error["text"]
-    assert stored["id"] == "right"
 
 
 @pytest.mark.parametrize("poison", [b"\xff\xfe\x00", b"{", b"[]", b"", b'{"id": 7}', b"\x81\xa2id", b"\x84"])
@@ -188,65 +111,6 @@ async def _everything(client: aiomqtt.Client, ending: str) -> list[dict[str, Any
             found.append(await next_on(client, ending, within=0.5))
         except TimeoutError:
             return found
-
-
-@pytest.mark.parametrize("history", [True, False])
-async def test_a_new_member_sees_the_last_100_or_none_as_the_group_says(server: TidingsUp, history: bool) -> None:
-    alice, bob, carol = [await register(server, name) for name in ("Alice", "Bob", "Carol")]
-    conv = await group_of(server, alice, bob, history=history)
-    async with connected(server, alice) as one, connected(server, bob) as two:
-        for number in range(60):
-            await say(one, alice, "", f"a{number}", f"a{number}", conv=conv)
-            await say(two, bob, "", f"b{number}", f"b{number}", conv=conv)
-    async with api(server, alice) as http:
-        added = (await http.post(f"/api/groups/{conv}/members", json={"members": [carol.user]})).json()["seq"]
-    async with api(server, carol) as http:
-        heads = (await http.get("/api/sync")).json()["heads"]
-    (head,) = [one for one in heads if one["conv"] == conv]
-    assert head["seq"] == added
-    assert head["first"] == (added - 100 if history else added)
-    before = (await whole_history(server, carol, conv))[: -1 if history else None]
-    shown = [entry for entry in before if entry["seq"] < added and entry["kind"] != "tombstone"]
-    assert len(shown) == (100 if history else 0)
-
-
-async def test_what_a_blocked_user_says_keeps_its_number_and_is_silent(server: TidingsUp) -> None:
-    alice, bob = await register(server, "Alice"), await register(server, "Bob")
-    conv = alice.conversation_with(bob)
-    async with connected(server, bob) as at_bob, connected(server, alice) as at_alice:
-        await say(at_alice, alice, bob, "before", "before")
-        await next_on(at_alice, "/in/msg")
-        await next_on(at_bob, "/in/msg")
-        async with api(server, bob) as http:
-            assert (await http.post(f"/api/blocks/{alice.user}")).status_code == 204
-        until = time.monotonic() + 35
-        number = 0
-        while time.monotonic() < until:  # a notice makes it fast, the bridge's next look makes it sure
-            number += 1
-            await say(at_alice, alice, bob, f"blocked{number}", "blocked")
-            mine = await next_on(at_alice, "/in/msg")
-            if not [one for one in await _everything(at_bob, "/in/msg") if one["seq"] == mine["seq"]]:
-                break
-        else:
-            pytest.fail("the block never took effect")
-    entry = (await whole_history(server, bob, conv))[-1]
-    assert entry["kind"] == "tombstone"
-    assert "body" not in entry
-    assert "from" not in entry
-    assert (await whole_history(server, alice, conv))[-1]["body"] == "blocked", "the sender is not told"
-
-
-async def test_more_than_100_messages_in_a_minute_are_refused_with_a_time_to_wait(server: TidingsUp) -> None:
-    alice, bob = await register(server, "Alice"), await register(server, "Bob")
-    async with connected(server, alice) as at_alice:
-        await asyncio.gather(*(say(at_alice, alice, bob, f"m{number}", "hi") for number in range(130)))
-        refused = await _everything(at_alice, "/in/error")
-    assert refused
-    assert {error["code"] for error in refused} == {"rateLimited"}
-    assert all(0 < error["retryAfter"] <= 60 for error in refused)
-    stored = [entry["id"] for entry in await whole_history(server, alice, alice.conversation_with(bob))][1:]
-    assert len(stored) >= 100
-    assert sorted(stored + [error["id"] for error in refused]) == sorted(f"m{number}" for number in range(130))
 
 
 async def test_a_revoked_device_is_disconnected_within_2_s_and_stays_out(server: TidingsUp) -> None:
@@ -346,6 +210,31 @@ async def test_a_locked_store_stops_acknowledging_turns_readyz_red_and_heals(own
         await _readyz(own, 200)
     entries = await whole_history(own, alice, alice.conversation_with(bob))
     assert [entry["id"] for entry in entries[1:]] == ["before", "during"]
+
+
+async def test_a_dead_letter_is_listed_shown_replayed_and_dropped(own: TidingsUp) -> None:
+    alice, bob = await register(own, "Alice"), await register(own, "Bob")
+    topic = alice.out(alice.conversation_with(bob))
+    async with connected(own, alice) as at_alice:
+        await at_alice.publish(topic, b"\xff poison", qos=1, timeout=10)
+        await next_on(at_alice, "/in/error")
+        (letter,) = json.loads(dead(own, "list", "--json"))
+        assert (letter["topic"], letter["code"]) == (topic, "badPayload")
+        assert "poison" in dead(own, "show", str(letter["number"]))
+        dead(own, "replay", str(letter["number"]))
+        await next_on(at_alice, "/in/error")
+    (again,) = json.loads(dead(own, "list", "--json"))
+    assert again["number"] > letter["number"], "still poison: it has become a letter again"
+    dead(own, "drop", str(again["number"]))
+    assert json.loads(dead(own, "list", "--json")) == []
+
+
+def dead(server: TidingsUp, *arguments: str) -> str:
+    """Run `tidings bridge dead …` on the server's folder."""
+    command = [BIN / "tidings", "bridge", "dead", *arguments]
+    done = subprocess.run(command, env=server.environment(), capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @contextmanager
