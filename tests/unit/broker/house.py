@@ -11,12 +11,13 @@ from broker.embedded.core import Core
 from broker.embedded.effects import Close, Cut, Hand, Persist, Reading, Write
 from broker.embedded.memory import MemoryStore
 from broker.port import Limits
+from tidings.protocol import ids
 from tidings.protocol.errors import Code, Refusal
-from tidings.protocol.ids import DeviceId, UserId
+from tidings.protocol.ids import DeviceId
 
 CODECS = {4: codec311, 5: codec5}
 QOS = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
-USER = UserId("0000ualice000000000000"[:21])
+USER = ids.make_user_id(bytes(11))
 LIMITS = Limits(
     packet_bytes=4_096,
     connections=50,
