@@ -15,11 +15,13 @@ from msgspec import Struct
 from stores.ports.directory import Person
 from stores.ports.entries import JournalEntry
 from tests.simulation.api import Api
+from tests.simulation.broker import SimBroker
 from tests.simulation.builds import Build
 from tests.simulation.cast import GROUP, cast, device_of
 from tests.simulation.cells import NO_FAULTS, CellFaults
 from tests.simulation.checker import Checker, Journalled, Violation, check_whole
 from tests.simulation.devices import SdkDevice, StockDevice
+from tests.simulation.embedded import EmbeddedSim
 from tests.simulation.engines import ENGINES, CqlEngine, Engine
 from tests.simulation.loop import SimLoop, run
 from tests.simulation.network import Network, NetworkFaults
@@ -54,8 +56,9 @@ class World:
         self.truth = Journalled()
         self.checker = Checker(self.truth, trace)
         self.network = Network(self._own_dice(), plan.network)
-        forgetful = self.dice.random() < 0.5
-        self.broker = build.broker(self.network, self._own_dice(), forgetful=forgetful, watch=self.checker.publishes)
+        forgetful, embedded = self.dice.random() < 0.5, self.dice.random() < 0.5
+        kind = EmbeddedSim if embedded and build.broker is SimBroker else build.broker
+        self.broker = kind(self.network, self._own_dice(), forgetful=forgetful, watch=self.checker.publishes)
         self.engine = self._make_engine(engine, build)
         self.shared = Shared(self.engine, self.broker, self.network)
         self.shared.owner, self.shared.link = build.owner, build.link
