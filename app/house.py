@@ -22,6 +22,7 @@ from app.background import kept_running
 from app.cast import INBOX
 from app.clock import entropy, jitter, new_message_id, now_ms
 from app.doors import Door, open_door
+from app.pruning import pruned
 from app.running import Running, told
 from app.secret import load_or_make_secret
 from app.settings import Settings
@@ -70,6 +71,7 @@ class House:
         await revocations.refresh(shelves.policy)
         watch = PolicyWatch(shelves.policy, revocations)
         await stack.enter_async_context(kept_running(watch.run()))
+        await stack.enter_async_context(kept_running(pruned(shelves.log)))
         door = await stack.enter_async_context(
             open_door(self.settings, self._ports, TokenGate(verifier, revocations, jitter), signing)
         )
