@@ -70,6 +70,7 @@ class Connection:
         self.unanswered = 0
         self.on_answer: Callable[[Connection], None] = lambda _: None
         self._reading = True
+        self._told = False
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._buffer = buffer
@@ -165,7 +166,9 @@ class Connection:
             self._out.clear()
             self._out_bytes = 0
         if self.closed:
-            effects.append(Close(self.number))
+            if not self._told:
+                self._told = True
+                effects.append(Close(self.number))
         elif self._reading == bool(self.holds):
             self._reading = not self.holds
             effects.append(Reading(self.number, self._reading))

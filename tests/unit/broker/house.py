@@ -253,7 +253,11 @@ class Link:
 
     def ack(self, *inbound):
         """Acknowledge; all that has come, unless some are named."""
-        for one in inbound or self.got:
+        self.ack_these(inbound or self.got)
+
+    def ack_these(self, inbound):
+        """Acknowledge some, or none."""
+        for one in inbound:
             self.house.core.link_acknowledge(self.client_id, [one.handle], self.house.now)
         self.house.settle()
 
