@@ -249,6 +249,8 @@ class Wire:
         self.site, self.level = site, level
         self.socket = socket.create_connection((site.host, site.port), 5)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._poll = select.poll()
+        self._poll.register(self.socket, select.POLLIN)
         self._buffer = b""
 
     def send(self, *packets):
@@ -265,7 +267,7 @@ class Wire:
         while (found := self._parse()) is None:
             left = end - time.monotonic()
             assert left > 0, "no packet came"
-            if not select.select([self.socket], [], [], left)[0]:
+            if not self._poll.poll(left * 1000):
                 continue
             try:
                 data = self.socket.recv(65536)

@@ -1,4 +1,8 @@
-"""The suite on the amqtt broker."""
+"""The suite on amqtt, which is there for trials: slow, for what it fails has to be waited for."""
+
+import pytest
+
+pytestmark = pytest.mark.slow
 
 
 def test_amqtt(run, name):
