@@ -29,12 +29,15 @@ class FaultyLog(MemoryLog):
         super().__init__()
         self.faults: list[Fault] = []
         self.down = False
+        self.delay = 0.0
+        """How long a commit takes, s."""
         self.attempts: list[JournalEntry] = []
 
     async def commit(self, entry: JournalEntry) -> Outcome:
         """See the port."""
         self._check_up()
         self.attempts.append(entry)
+        await asyncio.sleep(self.delay)
         fault = self.faults.pop(0) if self.faults else Fault.NONE
         if fault is Fault.REFUSED:
             raise StoreUnavailable("scripted")

@@ -193,9 +193,11 @@ def test_case_a_suspended_owner_finds_out_and_gives_up() -> None:
     async def history(world: World, log: FaultyLog, bridge: Bridge) -> None:
         world.session.say(text("m1", "one"))
         await settled()
+        log.delay = 1.0  # it takes the first a while to learn that it has a successor
         successor = world.bridge("two")
         await successor.start()
         await settled(60)
+        log.delay = 0.0
         assert world.session.connections == 2, "the first was cut, and did not cut back"
         assert any("another owner" in reason for reason in bridge.reasons())
         assert successor.ready()
