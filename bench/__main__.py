@@ -10,7 +10,7 @@ import msgspec
 from bench.job import Phase
 from bench.meter import machine
 from bench.plot import plot
-from bench.report import Report, Setup, text
+from bench.report import Report, Setup, inserted, text
 from bench.run import Measured, measure
 from bench.systems import SYSTEMS, Unavailable
 
@@ -36,6 +36,8 @@ def main() -> int:
             say(str(error))
     report = Report(setup, here, tuple(measured), tuple(unavailable))
     keep(report, options.results / options.name)
+    if options.insert:
+        options.insert.write_text(inserted(options.insert.read_text(), report))
     print(msgspec.json.encode(report).decode() if options.json else text(report))
     return 0 if measured else 1
 
@@ -58,6 +60,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("var"), help="where the servers keep their data (var)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to leave the results (bench/results)")
     parser.add_argument("--name", default="latest", help="what the results are called there (default latest)")
+    parser.add_argument("--insert", type=Path, metavar="DOCUMENT", help="put the table into a document as well")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args(arguments)
     options.systems = options.systems.split(",")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from bench.report import Report
+from bench.report import Report, others
 from bench.run import GENERATOR, Measured
 
 COLOURS: Final = {"mosquitto": "#8a8f98", "embedded": "#5b8db8", "tidings": "#d1495b"}
@@ -26,7 +26,7 @@ def plot(report: Report, path: Path) -> None:
     opened = [one for one in report.measured if one.phase.rate]
     with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         figure, (rates, cpu, curves) = plt.subplots(
-            1, 3, figsize=(15, 4.8), layout="constrained", width_ratios=(1, 1, 1.5)
+            1, 3, figsize=(16.5, 4.8), layout="constrained", width_ratios=(1, 1, 1.4)
         )
         _rates(rates, closed)
         _cpu(cpu, closed)
@@ -34,7 +34,8 @@ def plot(report: Report, path: Path) -> None:
         setup, machine = report.setup, report.machine
         figure.suptitle(
             f"{setup.clients} clients in pairs, QoS 1, {setup.body} bytes of text; {machine.cores} cores shared by "
-            f"server and load generator; fsync {machine.fsync_ms:.2f} ms; message limits off",
+            f"server, load generator and other work ({others(report.measured):.1f} cores); fsync "
+            f"{machine.fsync_ms:.2f} ms; message limits off",
             fontsize=10,
             color="#555555",
         )
@@ -90,7 +91,7 @@ def _curves(axes: Any, measured: list[Measured]) -> None:
     axes.set_xlabel("share of messages delivered by then")
     axes.set_title("Delivery latency, ms from the moment a message was due")
     if measured:
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _nines(share: float) -> float:

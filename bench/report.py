@@ -41,6 +41,7 @@ HEAD = (
     "others' CPU",
 )
 _BUSY = 0.9
+MARKS = ("<!-- bench -->", "<!-- end of bench -->")
 
 
 def text(report: Report) -> str:
@@ -91,6 +92,23 @@ def _row(one: Measured) -> tuple[str, ...]:
 
 def _three(*values: float | None) -> str:
     return " / ".join("–" if value is None else f"{value:.1f}" if value >= 10 else f"{value:.2f}" for value in values)
+
+
+def others(measured: Iterable[Measured]) -> float:
+    """Tell how many cores other work kept busy on average while it was measured."""
+    usages = [one.usage for one in measured]
+    seconds = sum(usage.seconds for usage in usages)
+    return sum(usage.else_ for usage in usages) / seconds if seconds else 0.0
+
+
+def inserted(document: str, report: Report) -> str:
+    """Put the report's table into a document, between its two marks. Raises `ValueError` when they are missing."""
+    before, begin, rest = document.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not begin or not end:
+        raise ValueError(f"the document has no marks {MARKS}")
+    said = f"{preamble(report)}\nOther work kept {others(report.measured):.1f} cores busy meanwhile."
+    return f"{before}{begin}\n\n{said}\n\n{table(report.measured)}\n\n{end}{after}"
 
 
 def notes(measured: Sequence[Measured]) -> list[str]:

@@ -1,10 +1,11 @@
 """The table tells what was measured, and what to doubt."""
 
 import msgspec
+import pytest
 
 from bench.job import Phase, Tallied
 from bench.meter import Machine, Usage
-from bench.report import Report, Setup, notes, table, text
+from bench.report import MARKS, Report, Setup, inserted, notes, others, table, text
 from bench.run import GENERATOR, Measured
 from bench.samples import latency
 from bench.systems import seats_of_relay
@@ -64,6 +65,24 @@ def test_the_report_says_that_limits_are_off_and_survives_json() -> None:
     assert "message limits are off" in text(report)
     assert "not measured: mosquitto is not on the PATH" in text(report)
     assert msgspec.json.decode(msgspec.json.encode(report), type=Report).setup == report.setup
+
+
+def test_a_table_is_inserted_between_the_marks_and_replaced_there() -> None:
+    here = Machine(cores=2, load=0.5, fsync_ms=0.2, system="Linux", python="3.11")
+    report = Report(Setup(20, 16, 100, "now"), here, (measured(),))
+    once = inserted(f"above\n{MARKS[0]}\nold\n{MARKS[1]}\nbelow\n", report)
+    assert once.startswith("above\n")
+    assert once.endswith("\nbelow\n")
+    assert "old" not in once
+    assert "Tidings, whole" in once
+    assert inserted(once, report) == once
+    with pytest.raises(ValueError, match="marks"):
+        inserted("no marks", report)
+
+
+def test_others_is_an_average_over_the_measured_time() -> None:
+    assert others([measured(), measured()]) == 0.125
+    assert others([]) == 0.0
 
 
 def test_seats_of_a_relay_see_exactly_their_own_and_their_partners_messages() -> None:
