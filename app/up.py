@@ -5,6 +5,7 @@ with 0.
 """
 
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -29,7 +30,8 @@ DRAIN_SECONDS: Final = 5.0
 
 
 def run(*, quiet: bool) -> int:
-    """Run until a signal; returns the exit status."""
+    """Run until a signal; returns the exit status. What it writes is its user's alone."""
+    os.umask(0o077)
     return _guarded(lambda: _up(load_settings(), quiet=quiet))
 
 

@@ -5,6 +5,7 @@ import logging
 from typing import Final
 
 from acl.revocations import Revocations
+from broker.port import Broker
 from stores.ports.accounts import Policy
 from tidings.protocol.errors import StoreUnavailable
 
@@ -14,20 +15,33 @@ log: Final = logging.getLogger(__name__)
 
 
 class PolicyWatch:
-    """Keeps `revocations` current. `troubles` tells why not, for `/readyz`."""
+    """Keeps `revocations` current, and has the broker forget the sessions of devices that are gone. `troubles` tells
+    what is not well, for `/readyz`."""
 
-    def __init__(self, policy: Policy, revocations: Revocations) -> None:
-        self._policy, self._revocations = policy, revocations
+    def __init__(self, policy: Policy, revocations: Revocations, broker: Broker) -> None:
+        self._policy, self._revocations, self._broker = policy, revocations, broker
+        self._forgotten: frozenset[str] = frozenset()
         self.troubles: list[str] = []
 
     async def run(self) -> None:
         """Read again and again until cancelled; what could not be read leaves the last known state in force."""
+        changed = True
         while True:
             try:
-                await self._revocations.refresh(self._policy)
+                changed = await self._revocations.refresh(self._policy) or changed
+                if changed:
+                    await self._forget()
+                changed = False
                 self.troubles = []
             except StoreUnavailable as error:
                 if not self.troubles:
                     log.warning("revocations cannot be read: %s", error)
                 self.troubles = [f"revocations cannot be read: {error}"]
             await asyncio.sleep(POLICY_SECONDS)
+
+    async def _forget(self) -> None:
+        """Delete the sessions of devices newly gone; after a start, of all that are: a crash may have come between."""
+        gone = frozenset(self._revocations.gone)
+        for client_id in gone - self._forgotten:
+            await self._broker.kick(client_id, forget=True)
+        self._forgotten = gone

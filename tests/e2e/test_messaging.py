@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 
 import httpx
 
 from tests.e2e.people import Person, connected, next_on, register, whole_history
-from tests.processes import TidingsUp
+from tests.processes import TidingsUp, until
 
 
 async def say(client, person: Person, conv: str, message_id: str, body: str, to: str = "") -> None:  # type: ignore[no-untyped-def]
@@ -233,6 +235,24 @@ async def test_a_logged_out_device_is_disconnected_within_2_s(server: TidingsUp)
         assert (await http.post("/api/auth/logout")).status_code in (200, 204)
         await asyncio.wait_for(cut.wait(), 4)
         staying.cancel()
+
+
+async def test_a_logged_out_device_leaves_no_queued_session(server: TidingsUp) -> None:
+    alice = await register(server, "Alice")
+    async with connected(server, alice):
+        pass
+    assert _sessions(server, alice.mqtt["clientId"]) == 1
+    async with httpx.AsyncClient(base_url=server.url, headers=alice.headers, timeout=10) as http:
+        assert (await http.post("/api/auth/logout")).status_code in (200, 204)
+    await asyncio.to_thread(
+        until, lambda: not _sessions(server, alice.mqtt["clientId"]), within=5, what="the session forgotten"
+    )
+
+
+def _sessions(server: TidingsUp, client_id: str) -> int:
+    with closing(sqlite3.connect(f"file:{server.data}/broker.db?mode=ro", uri=True)) as broker:
+        found: int = broker.execute("SELECT count(*) FROM session WHERE client_id = ?", (client_id,)).fetchone()[0]
+        return found
 
 
 async def test_typing_is_told_and_never_stored(server: TidingsUp) -> None:
