@@ -108,17 +108,21 @@ class World:
 
 async def play(world: World) -> None:
     """Play the history to its end. Raises `Violation`."""
+    start(world)
+    for n in range(world.plan.messages):
+        world.start(_say_once(world, n))
+    await _trouble(world)
+    heal(world)
+    await come_right(world)
+
+
+def start(world: World) -> None:
+    """Switch everything on."""
     for device in (*world.sdk, *world.stock):
         device.switch_on()
     world.start(world.api.run())
     world.start(_keep_owned(world))
     world.start(_lead_group(world))
-    for n in range(world.plan.messages):
-        world.start(_say_once(world, n))
-    await _trouble(world)
-    _heal(world)
-    await _come_right(world)
-    await _check_store(world)
 
 
 async def _keep_owned(world: World) -> None:
@@ -170,11 +174,16 @@ async def _lead_group(world: World) -> None:
 async def _trouble(world: World) -> None:
     """Let things go wrong for a while."""
     loop, dice = asyncio.get_running_loop(), world.dice
-    world.engine.faults = world.plan.store if dice.random() < 0.8 else NO_FAULTS
+    shake_store(world, dice.random() < 0.8)
     end = loop.time() + world.plan.troubled
     while loop.time() < end:
         await asyncio.sleep(dice.uniform(0.0, 3.0))
         await dice.choice(TROUBLES)(world)
+
+
+def shake_store(world: World, shaky: bool) -> None:
+    """Let the store lose and delay requests, or let it be well."""
+    world.engine.faults = world.plan.store if shaky else NO_FAULTS
 
 
 async def _cut(world: World) -> None:
@@ -251,7 +260,7 @@ TROUBLES: Final = (
 )
 
 
-def _heal(world: World) -> None:
+def heal(world: World) -> None:
     """End all faults; nobody is told. Clocks are right again: a command's deadline is by its owner's."""
     world.trace("all is healed")
     world.engine.faults = NO_FAULTS
@@ -264,8 +273,8 @@ def _heal(world: World) -> None:
             device.switch_on()
 
 
-async def _come_right(world: World) -> None:
-    """Wait until everybody has everything. Raises `Violation` when they have not in time."""
+async def come_right(world: World) -> None:
+    """Wait until everybody has everything, and readers the whole. Raises `Violation` when they have not in time."""
     loop = asyncio.get_running_loop()
     end = loop.time() + HEALED_WITHIN
     while True:
@@ -273,10 +282,11 @@ async def _come_right(world: World) -> None:
         _raise_failed(world)
         try:
             _check_devices(world)
-            return
+            break
         except Violation:
             if loop.time() > end:
                 raise
+    await _check_store(world)
 
 
 def _raise_failed(world: World) -> None:

@@ -18,7 +18,7 @@ from stores.ports.entries import (
     Row,
     Window,
 )
-from stores.ports.log import HeadOf, Outcome
+from stores.ports.log import HeadOf, Journal, LogReader, LogWriter, Outcome
 from tests.simulation.cells import SimCells
 from tests.simulation.loop import SimLoop, run
 from tidings.protocol.errors import OutcomeUnknown, StoreUnavailable
@@ -199,3 +199,9 @@ def test_young_ids_are_found_below_an_older_row_and_cut_at_the_limit() -> None:
         assert await log.load(ConvId("0000g" + "1" * 26), ids_since=0) is None
 
     play(history)
+
+
+def test_it_is_all_three_ports() -> None:
+    log = CqlLog(SimCells(random.Random(0)))
+    ports: tuple[LogWriter, LogReader, Journal] = (log, log, log)  # mypy's to check
+    assert ports
