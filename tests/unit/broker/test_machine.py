@@ -150,7 +150,8 @@ class Broker(RuleBasedStateMachine):
                     self.clients[name].send(mqtt5.PubAckPacket(message.packet_id))
             assert set(self.seen[name]) == set(self.sent), name
             self.check_order(name)
-            self.clients[name].cut()
+        self.house.crash()
+        for name in RECEIVERS:
             self.come(name)
             assert self.clients[name].take(mqtt5.PublishPacket) == []
 
