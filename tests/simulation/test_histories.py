@@ -25,12 +25,14 @@ def play(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_histories_hold(engine: str) -> None:
     play("0", "--to", str(FAST - 1), "--engine", engine)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 @pytest.mark.parametrize("first", range(FAST, FAST + SLOW, PART))
 def test_thousands_of_histories_hold(engine: str, first: int) -> None:

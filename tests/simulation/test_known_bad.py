@@ -12,6 +12,7 @@ WITHIN = 200
 """Seeds. Most are caught by the first; stale handles need a cut at the right moment and a reused packet id."""
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("build", sorted(KNOWN_BAD))
 def test_a_known_bad_build_is_caught(build: str) -> None:
     command = [sys.executable, "-m", "tests.simulation", "0", "--to", str(WITHIN - 1), "--build", build]
