@@ -20,7 +20,7 @@ from broker.embedded import codec311
 from broker.embedded.durable import SqliteStore
 from broker.embedded.link import InProcessLink
 from broker.embedded.server import EmbeddedBroker
-from broker.port import Broker, Endpoints
+from broker.port import Broker, Endpoints, Limits
 from tidings.protocol.ids import Group
 from tidings.protocol.link import Link
 
@@ -56,6 +56,7 @@ async def _embedded(settings: Settings, ports: dict[str, int], gate: TokenGate) 
         websocket=ports["websocket_port"],
         tls=settings.tls_port or None,
         tls_context=_tls(settings),
+        limits=_limits(settings),
         entropy=entropy,
     )
     endpoints = await broker.start()
@@ -79,6 +80,11 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise BadSettings(f"TIDINGS_TLS_CERTIFICATE and TIDINGS_TLS_KEY cannot be read: {error}") from None
     return context
+
+
+def _limits(settings: Settings) -> Limits:
+    """The broker's limits; a server without a limit on messages (as for measuring) has none on a connection's rate."""
+    return Limits() if settings.limits_messages_a_minute else Limits(publish_rate=1e9, publish_burst=10**9)
 
 
 @asynccontextmanager
