@@ -5,6 +5,7 @@ Rules
 - It carries effects out and tells results. Every request to the store is repeated until it is answered; a commit is
   repeated with the same entry. Meanwhile nothing is acknowledged, and `troubles` says why the group is not ready.
 - A lost link is connected again only after the ownership is proved. A successor found: the group is given up for good.
+- A failure that is nobody's outage is a bug of ours: the group begins anew, from what is committed, as after a crash.
 - Clock (ms UTC), jitter and names are given; waiting is asyncio's. No threads: it runs on virtual time as well.
 """
 
@@ -37,7 +38,7 @@ from bridge.effects import (
     Tell,
 )
 from bridge.lanegroup import LaneGroup
-from bridge.retrying import Retrying
+from bridge.retrying import Retrying, pause
 from stores.ports.deadletters import DeadLetters
 from stores.ports.directory import Directory, LastSeen
 from stores.ports.log import LogReader, LogWriter
@@ -93,6 +94,7 @@ class Owner:
         self._changed = asyncio.Event()
         self._link_is_lost = False
         self._stopping = False
+        self._failure: BaseException | None = None
         self._heard = False
         self._serving = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -101,7 +103,21 @@ class Owner:
     # Life.
 
     async def run(self) -> None:
-        """Fence, connect and serve. Returns when the group is given up; ends by `stop`."""
+        """Fence, connect and serve; ends when the group is given up, or by `stop`. After a failure of ours (a bug) it
+        begins anew, as a new process would."""
+        failed = 0
+        while True:
+            await self._live()
+            if self._failure is None:
+                return
+            self.troubles["serve"] = f"it failed and begins anew: {self._failure!r}"
+            await self.abandon()
+            await asyncio.sleep(pause(failed, self._around.jitter()))
+            failed += 1
+            self._failure = None
+
+    async def _live(self) -> None:
+        """One life: from the fence to the end."""
         opened = await self._retrying.until_done("open the journal", self._open)
         self._machine = LaneGroup(
             self.group,
@@ -113,14 +129,14 @@ class Owner:
         )
         self._go_on()
         while not self._is_over():
-            await self._until(lambda machine: machine.proved or self._is_over())
-            if not self._is_over():
-                await self._serve(self._machine)
+            await self._serve(self._machine)
         await self._link.close()
 
     async def _serve(self, machine: LaneGroup) -> None:
         """Connect, and serve until the link is lost."""
         await self._retrying.until_done("connect to the broker", self._connect)
+        if self._is_over():
+            return
         self.troubles.pop("serve", None)
         metrics.READY.labels(self.group).set(1)
         self._serving.set()
@@ -129,7 +145,8 @@ class Owner:
         metrics.READY.labels(self.group).set(0)
 
     def _is_over(self) -> bool:
-        return self._stopping or (self._machine is not None and bool(self._machine.given_up))
+        given_up = self._machine is not None and bool(self._machine.given_up)
+        return self._stopping or given_up or self._failure is not None
 
     async def served(self) -> None:
         """Wait until the group is served for the first time."""
@@ -149,6 +166,7 @@ class Owner:
         """End all work at once, as a crash would; what is not acknowledged comes again."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -157,6 +175,10 @@ class Owner:
         return await self._stores.writer.open(self.group, self._around.name, self._around.clock())
 
     async def _connect(self) -> None:
+        """Connect, once the ownership is proved; nothing when it is over."""
+        await self._until(lambda machine: machine.proved or self._is_over())
+        if self._is_over():
+            return
         self._link_is_lost = False
         self._heard = False
         try:
@@ -179,8 +201,10 @@ class Owner:
     def _receive(self, messages: Sequence[Inbound]) -> None:
         assert self._machine is not None
         self._heard = True
-        self._machine.receive(messages, self._now())
-        self._go_on()
+        try:
+            self._feed(self._machine.receive, messages)
+        except Exception as error:  # the caller is the broker's: our failure must not become its own
+            self._fail(error)
 
     def _lost(self) -> None:
         if self._link_is_lost:
@@ -313,9 +337,14 @@ class Owner:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            # A bug: nobody would ever hear the result, so the group must not look healthy.
-            log.error("lane group %s: an effect failed", self.group, exc_info=error)
-            self.troubles["carry on"] = repr(error)
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """A bug: what was decided is not told, and nothing goes on. Begin anew, from what is committed."""
+        log.error("lane group %s failed", self.group, exc_info=error)
+        if self._failure is None:
+            self._failure = error
+        self._changed.set()
 
     # Time.
 

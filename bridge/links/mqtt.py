@@ -22,6 +22,8 @@ from tidings.protocol.link import Handle, Inbound, Lost, Outbound, Receive
 
 log = logging.getLogger(__name__)
 
+_GOODBYE: Final = 1.0
+"""How long (s) a server may take to end the connection after our DISCONNECT."""
 _HIGH_WATER: Final = 1024 * 1024
 
 
@@ -109,6 +111,7 @@ class _Connection(asyncio.Protocol):
         self.over = False
         self.announce_loss = False
         """Whether `lost` is to be called: `connect` itself raises before."""
+        self._leaving = False
         self._ended = asyncio.Event()
         self._wire = wire
         self._receive = receive
@@ -133,6 +136,8 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take all packets in, and hand the messages over in one call."""
         self._heard_at = asyncio.get_running_loop().time()
+        if self._leaving:
+            return  # nothing may be written any more; what comes now comes again
         try:
             inbound, done = self._wire.feed(data)
         except Broken as error:
@@ -178,14 +183,14 @@ class _Connection(asyncio.Protocol):
             self._flush()
 
     async def close(self) -> None:
-        """Disconnect cleanly."""
+        """Disconnect cleanly: say so, and let the server end the connection, so that it has read all we wrote."""
         self.announce_loss = False
+        self._leaving = True
         if self._transport is not None and not self.over:
             self._wire.goodbye()
             self._flush()
-            self._transport.close()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(_GOODBYE):
                     await self._ended.wait()
         self.abort()
 
@@ -240,7 +245,7 @@ class _Connection(asyncio.Protocol):
     def _beat(self) -> None:
         """Ping, and notice a silent server."""
         loop = asyncio.get_running_loop()
-        if not self._keep_alive or self.over:
+        if not self._keep_alive or self.over or self._leaving:
             return
         if loop.time() - self._heard_at > 1.5 * self._keep_alive:
             self._fail("the server is silent")

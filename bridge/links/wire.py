@@ -3,7 +3,7 @@
 Rules (sections of MQTT 5.0)
 - One `Wire` is one connection: it is never connected again, so its packet ids and handles die with it.
 - Receive maximum both ways: never more of our QoS 1 publishes unanswered than the server takes [3.3.4-9]; and what we
-  told the server bounds what waits for acknowledgement here.
+  told the server bounds what waits for acknowledgement here, with some slack.
 - Acknowledgements leave in the order in which the messages came [4.6.0-2], whatever the order they are given in.
 - Any PUBACK answers its publish, whatever its code: the code is counted, not obeyed (`LinkLost` is the only failure).
 - Anything else that a server may not send now ends the connection (`Broken`).
@@ -25,6 +25,9 @@ QUEUED_QOS_0: Final = 20_000
 """Above so many waiting messages, those of QoS 0 are dropped and counted."""
 NEVER: Final = 0xFFFF_FFFF
 """A session expiry interval: the session stays [3.1.2.11.2]."""
+_SLACK: Final = 4
+"""How far a server may be above our receive maximum: Mosquitto 2.0 sends a resumed session's messages in flight beside
+a full window of others."""
 _SUBSCRIBE_ID: Final = 1
 _FIRST_ID: Final = 2
 _LAST_ID: Final = 0xFFFF
@@ -239,8 +242,8 @@ class Wire:
             return Inbound(packet.topic, packet.payload, 0, Handle(self.number, 0))
         if packet.qos is not mqtt5.QoS.AT_LEAST_ONCE:
             raise Broken("QoS 2 was not asked for")
-        if len(self._came) >= self._hello.receive_max:
-            raise Broken("the server does not keep to our receive maximum")
+        if len(self._came) >= self._hello.receive_max * _SLACK:
+            raise Broken("the server does not keep to our receive maximum at all")
         self._came.append(packet.packet_id)
         return Inbound(packet.topic, packet.payload, 1, Handle(self.number, packet.packet_id))
 

@@ -20,6 +20,7 @@ class Fault(enum.Enum):
     UNKNOWN_LATE = "the answer was lost, and it lands a second later"
     HANGS_DONE = "done, and no answer ever comes"
     HANGS_NOT_DONE = "never done, and no answer ever comes"
+    BUG = "an error that no adapter may raise"
 
 
 class FaultyLog(MemoryLog):
@@ -41,6 +42,8 @@ class FaultyLog(MemoryLog):
         fault = self.faults.pop(0) if self.faults else Fault.NONE
         if fault is Fault.REFUSED:
             raise StoreUnavailable("scripted")
+        if fault is Fault.BUG:
+            raise ZeroDivisionError("scripted")
         if fault in (Fault.UNKNOWN_DONE, Fault.HANGS_DONE):
             await super().commit(entry)
         if fault is Fault.UNKNOWN_LATE:

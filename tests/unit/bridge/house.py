@@ -86,6 +86,8 @@ class Session:
     def __init__(self) -> None:
         self.heard: list[Outbound] = []
         self.down = False
+        self.cuts_at_once = 0
+        """How many connections are cut as soon as they are there."""
         self.mute = False
         """Whether publishes are left without an answer."""
         self.filters: Sequence[str] = ()
@@ -147,6 +149,9 @@ class Session:
         self._receive, self._lost = receive, lost
         again, self._unacknowledged = self._unacknowledged, {}
         self.say(*again.values())
+        if self.cuts_at_once:
+            self.cuts_at_once -= 1
+            self.cut()
         return self.connections
 
     async def hear(self, connection: int, messages: Sequence[Outbound]) -> None:

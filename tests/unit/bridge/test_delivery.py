@@ -348,3 +348,32 @@ def test_the_id_of_what_was_refused_may_be_used_again() -> None:
         assert await bodies(log) == ["short"]
 
     play(history)
+
+
+def test_a_failure_of_ours_begins_anew_from_what_is_committed() -> None:
+    async def history(world: World, log: FaultyLog, bridge: Bridge) -> None:
+        world.session.say(text("m1", "one"))
+        await settled()
+        log.faults = [Fault.BUG, Fault.BUG]
+        world.session.say(text("m2", "two"))
+        await settled(0.001)
+        assert any("begins anew" in reason for reason in bridge.reasons())
+        await settled(10)
+        assert await bodies(log) == ["one", "two"]
+        assert world.session.waiting == []
+        assert bridge.ready()
+
+    play(history)
+
+
+def test_a_cut_while_connecting_is_tried_again() -> None:
+    async def history(world: World, log: FaultyLog, bridge: Bridge) -> None:
+        world.session.cuts_at_once = 3
+        world.session.cut()
+        world.session.say(text("m1", "one"))
+        await settled(10)
+        assert await bodies(log) == ["one"]
+        assert world.session.waiting == []
+        assert bridge.ready()
+
+    play(history)

@@ -102,7 +102,7 @@ def test_qos_0_is_done_when_written_and_dropped_when_the_socket_is_slow() -> Non
         mqtt5.ConnectPacket("x").write(),
         mqtt5.PublishPacket("a", b"", qos=mqtt5.QoS.EXACTLY_ONCE, packet_id=1).write(),
         b"\xf0\x00\x00\x00",
-        b"".join(inbound(n + 1) for n in range(101)),
+        b"".join(inbound(n + 1) for n in range(401)),
     ],
     ids=["taken over", "second CONNACK", "CONNECT", "QoS 2", "nonsense", "above our receive maximum"],
 )
