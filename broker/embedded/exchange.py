@@ -122,18 +122,19 @@ class Exchange:
         if withhold and session.custodian and ticket is not None:
             ticket.hold()
             queued = Queued(message, way, 0, ticket)
-            self._bytes += message.size
+            self._bytes += queued.size
             session.add(queued)
             if outlet is not None:
                 self.pump(session)
             return
-        size = message.size
-        if self._bytes + size > QUEUED_BYTES or not session.has_room(
-            size, self.limits.queue_messages, self.limits.queue_bytes
+        queued = Queued(message, way)
+        limits = self.limits
+        if self._bytes + queued.size > QUEUED_BYTES or not session.has_room(
+            queued.size, limits.queue_messages, limits.queue_bytes
         ):
             self._drop(session)
             return
-        self._add(session, Queued(message, way), ticket)
+        self._add(session, queued, ticket)
 
     def _add(self, session: Session, queued: Queued, ticket: Ticket | None) -> None:
         if session.expiry:
@@ -141,7 +142,7 @@ class Exchange:
             if ticket is not None:
                 ticket.hold()
                 queued.ticket = ticket
-        self._bytes += queued.message.size
+        self._bytes += queued.size
         session.add(queued)
         if session.outlet is not None:
             self.pump(session)
@@ -205,7 +206,7 @@ class Exchange:
         self._finished(session, queued)
 
     def _finished(self, session: Session, queued: Queued) -> None:
-        self._bytes -= queued.message.size
+        self._bytes -= queued.size
         self.ledger.drop(queued)
         if session.client_id in self.held_up and session.has_room(
             0, self.limits.queue_messages * 9 // 10, self.limits.queue_bytes * 9 // 10
@@ -234,7 +235,7 @@ class Exchange:
         end, so that their clients send them again."""
         orphans: list[Connection] = []
         for queued in session.everything():
-            self._bytes -= queued.message.size
+            self._bytes -= queued.size
             if isinstance(queued.ticket, Answer) and not queued.row:
                 if queued.ticket.connection is not None:
                     orphans.append(queued.ticket.connection)
@@ -254,8 +255,8 @@ class Exchange:
         for subscription in session.subscriptions.values():
             self.subscriptions.add(session, subscription)
         for one in queued:
-            self._bytes += one.message.size
-            session.queued_bytes += one.message.size
+            self._bytes += one.size
+            session.queued_bytes += one.size
             if one.packet_id:
                 session.inflight[one.packet_id] = one
             else:

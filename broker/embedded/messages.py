@@ -127,9 +127,10 @@ def _parts(message: Message, way: Delivery, level: int, now: int) -> tuple[bytes
     raw = packet.write() if level == codec5.LEVEL else codec311.write(packet)
     if not way.qos:
         return raw, b""
-    head = codec311.header(memoryview(raw))
-    assert head is not None
-    place = head.body + 2 + (raw[head.body] << 8 | raw[head.body + 1])
+    body = 2
+    while raw[body - 1] & 0x80:  # the length's bytes but the last have the high bit [2.2.3]
+        body += 1
+    place = body + 2 + (raw[body] << 8 | raw[body + 1])
     return raw[:place], raw[place + 2 :]
 
 

@@ -56,7 +56,7 @@ class Queued:
     """A message on its way to one client. `row` is its number in the store, 0 where it is not kept there; `ticket`
     waits for it, `None` when nobody does."""
 
-    __slots__ = ("message", "packet_id", "row", "state", "ticket", "way")
+    __slots__ = ("message", "packet_id", "row", "size", "state", "ticket", "way")
 
     def __init__(self, message: Message, way: Delivery, row: int = 0, ticket: Ticket | None = None) -> None:
         self.message = message
@@ -64,6 +64,7 @@ class Queued:
         self.row = row
         self.ticket = ticket
         self.packet_id = 0
+        self.size = message.size
         self.state = Outgoing.SENT
 
     def settle(self) -> None:
@@ -157,7 +158,7 @@ class Session:
 
     def add(self, queued: Queued) -> None:
         """Put a message at the queue's end."""
-        self.queued_bytes += queued.message.size
+        self.queued_bytes += queued.size
         self.queue.append(queued)
 
     def next_in_line(self) -> tuple[Queued, bool] | None:
@@ -188,7 +189,7 @@ class Session:
     def remove(self, queued: Queued) -> None:
         """Take a message in flight out."""
         del self.inflight[queued.packet_id]
-        self.queued_bytes -= queued.message.size
+        self.queued_bytes -= queued.size
         if self.again and queued in self.again:
             self.again.remove(queued)
 
