@@ -39,6 +39,7 @@ bench: $(VENV)/.dev ## the same clients on a bare broker and on Tidings: rates, 
 
 docs: $(VENV)/.dev ## generate AsyncAPI, OpenAPI and the tables in docs/
 	$(BIN)/python -m app.documents
+	$(BIN)/python -m tests.conformance.broker.document
 
 lock: $(VENV)/.dev ## write what is installed now to constraints.txt
 	$(BIN)/pip freeze --exclude-editable > constraints.txt
