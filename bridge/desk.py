@@ -234,16 +234,14 @@ class Desk:
         if decision.rows or decision.marks:
             self._pipeline.filling.take(slot, decision)
             state.apply(decision)
-            self._fan_out(slot, state, decision, now)
+            self._fan_out(state, decision, now)
         if item.command is not None:
             self._pipeline.send((outgoing.done(item.command, decision.seq),))
         self._refusals.finish(item.inbound)
 
-    def _fan_out(self, slot: Slot, state: State, decision: Decision, now: Moment) -> None:
+    def _fan_out(self, state: State, decision: Decision, now: Moment) -> None:
         users = state.active
-        if decision.members:
-            slot.known_until = 0
-            users += tuple(member.user for member in decision.members if not member.active)
+        users += tuple(member.user for member in decision.members if not member.active)
         for row in decision.rows:
             self._pipeline.send(outgoing.entry(row, state.members, users))
         if decision.rows:

@@ -35,8 +35,8 @@ SNAPSHOT = Snapshot(
 class Hands:
     """Drives a lane group; `steady` time stands still unless it is moved."""
 
-    def __init__(self, bounds: Bounds | None = None) -> None:
-        self.now = Moment(NOW, 1_000)
+    def __init__(self, bounds: Bounds | None = None, wall: int = NOW) -> None:
+        self.now = Moment(wall, 1_000)
         opened = Opened(Epoch(4), 5, ())
         self.machine = LaneGroup(GROUP, opened, self.now, owner="me", new_id=lambda: MessageId("new"), bounds=bounds)
         self.machine.connected(self.now)
@@ -185,8 +185,7 @@ def test_dead_letters_are_kept_before_the_error_is_told_and_the_message_acknowle
 
 
 def test_an_entry_is_never_older_than_what_it_holds() -> None:
-    hands = Hands()
-    hands.now = Moment(NOW - 86_400_000, 2_000)
+    hands = Hands(wall=NOW - 86_400_000)
     hands.say(text("m1"))
     hands.ready()
     entry = hands.one(Commit).entry
