@@ -1,18 +1,14 @@
-"""What an operator meets: a store that fails and heals, dead letters, the amqtt broker, settings in one line."""
+"""What an operator meets: dead letters, the amqtt broker, settings in one line."""
 
-import asyncio
 import json
-import sqlite3
 import subprocess
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.e2e.people import connected, next_on, register, whole_history
-from tests.processes import BIN, TidingsUp, until
+from tests.e2e.people import connected, next_on, register
+from tests.processes import BIN, TidingsUp
 
 pytestmark = pytest.mark.slow
 
@@ -21,30 +17,6 @@ def tidings(server: TidingsUp, *arguments: str) -> subprocess.CompletedProcess[s
     return subprocess.run(
         [BIN / "tidings", *arguments], env=server.environment(), capture_output=True, text=True, timeout=30, check=False
     )
-
-
-async def test_a_locked_store_stops_acknowledging_turns_readyz_red_and_heals_by_itself(tmp_path: Path) -> None:
-    server = TidingsUp(tmp_path / "data").start()
-    try:
-        alice, bob = await register(server, "Alice"), await register(server, "Bob")
-        conv = alice.conversation_with(bob)
-        async with connected(server, alice) as at_alice:
-            with closing(sqlite3.connect(server.data / "log.db", isolation_level=None)) as other:
-                other.execute("BEGIN IMMEDIATE")
-                saying = asyncio.create_task(
-                    at_alice.publish(alice.out(conv), json.dumps({"id": "m1", "body": "x", "to": bob.user}), qos=1)
-                )
-                await asyncio.to_thread(until, lambda: not server.is_ready(), within=20, what="a red /readyz")
-                reasons = httpx.get(f"{server.url}/readyz").json()["reasons"]
-                assert not saying.done(), "acknowledged though nothing was stored"
-                other.execute("ROLLBACK")
-            await asyncio.wait_for(saying, 20)
-            assert (await next_on(at_alice, "/in/msg"))["id"] == "m1"
-            await asyncio.to_thread(until, server.is_ready, within=20, what="a green /readyz")
-        assert {"bridge", "log"} & set(reasons), reasons
-        assert [entry["id"] for entry in await whole_history(server, bob, conv)][1:] == ["m1"]
-    finally:
-        server.stop()
 
 
 async def test_dead_letters_are_listed_shown_replayed_and_dropped(tmp_path: Path) -> None:
