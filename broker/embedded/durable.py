@@ -124,7 +124,7 @@ class SqliteStore:
             for statement, rows in self._statements(operations):
                 connection.executemany(statement, rows)
             connection.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # whatever it is, the thread goes on and the broker says that it cannot write
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             return StoreUnavailable(f"{self._path.name}: {error}")
