@@ -3,7 +3,8 @@
 Rules
 - It connects, reconnects (1, 2, 4 … 60 s with jitter), subscribes and carries effects out; it decides nothing else.
 - MQTT 5 with a session of 30 days; MQTT 3.1.1 when the broker refuses version 5.
-- A refused token is refreshed once per refusal (`refresh`); without a way to, the client ends with `Refusal`.
+- A refused token is refreshed once per refusal (`refresh`), and again later while the server cannot; without a way to,
+  the client ends with `Refusal`.
 - Not more than `EVENTS_MOST` effects wait for the application: then the socket is read no further.
 """
 
@@ -20,6 +21,7 @@ from types import TracebackType
 from typing import Final, Self, assert_never
 
 import aiomqtt
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -239,7 +241,7 @@ class Client:
         five = self._version is aiomqtt.ProtocolVersion.V5
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = limits.SESSION_EXPIRY_SECONDS
-        mqtt = aiomqtt.Client(
+        client = aiomqtt.Client(
             self.profile.host,
             self.profile.ports["mqtt"],
             identifier=self.profile.client_id,
@@ -247,14 +249,14 @@ class Client:
             password=self.profile.token,
             protocol=self._version,
             clean_session=None if five else False,
-            clean_start=False,
+            clean_start=False if five else MQTT_CLEAN_START_FIRST_ONLY,  # paho takes no other for 3.1.1
             properties=properties if five else None,
             keepalive=KEEPALIVE_SECONDS,
             max_queued_incoming_messages=INCOMING_MOST,
             logger=_log,
         )
-        mqtt.pending_calls_threshold = INCOMING_MOST
-        return mqtt
+        client.pending_calls_threshold = INCOMING_MOST
+        return client
 
     async def _refused(self, error: aiomqtt.MqttError) -> None:
         if not isinstance(error, aiomqtt.MqttCodeError):
@@ -265,7 +267,12 @@ class Client:
         elif code in _BAD_CREDENTIALS:
             if self._refresh is None:
                 raise Refusal(Code.UNAUTHENTICATED, "the broker refused the token; log in again")
-            self.profile = await self._refresh(self.profile)
+            try:
+                self.profile = await self._refresh(self.profile)
+            except Refusal as refusal:
+                if not refusal.kind.retryable:
+                    raise
+                _log.info("the token cannot be renewed now: %s", refusal)
 
     # Effects.
 
