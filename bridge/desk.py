@@ -210,7 +210,7 @@ class Desk:
         if item.command is not None:
             self._pipeline.send((outgoing.done(item.command, seq),))
         elif item.sender is not None:
-            row = state.row(seq) or slot.found.rows.get(seq)
+            row = state.row(seq) or self._pipeline.row(slot.conv, seq) or slot.found.rows.get(seq)
             if row is None and seq not in slot.found.rows:
                 self._emit(FindRow(slot.conv, seq))
                 return False

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from bridge import metrics
 from bridge.batch import Batch, Phase
 from bridge.effects import Ack, Commit, Effect, GiveUp, Keep, Moment, Publish
-from stores.ports.entries import JournalEntry, Opened
+from stores.ports.entries import JournalEntry, Opened, Row
 from stores.ports.log import Outcome
-from tidings.protocol.ids import Group
+from tidings.protocol.ids import ConvId, Group
 from tidings.protocol.link import Outbound
 
 
@@ -54,6 +54,11 @@ class Pipeline:
     def send(self, messages: Iterable[Outbound]) -> None:
         """Publish after the commit of what is being filled."""
         self.filling.send(messages)
+
+    def row(self, conv: ConvId, seq: int) -> Row | None:
+        """Find a row that is decided and perhaps not committed: the store is no witness of it yet."""
+        batches = (self.filling,) if self.flight is None else (self.filling, self.flight)
+        return next((row for batch in batches for row in batch.rows if row.seq == seq and row.conv == conv), None)
 
     @property
     def may_seal(self) -> bool:

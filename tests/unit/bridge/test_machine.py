@@ -16,7 +16,7 @@ from stores.ports.directory import Person
 from stores.ports.entries import Conversation, Epoch, JournalEntry, Member, Opened, Row, Snapshot, Window
 from stores.ports.log import Outcome
 from tests.unit.bridge.deciding import direct, done, group
-from tests.unit.bridge.house import ALICE, BOB, DIRECT, GROUP, NOW, text
+from tests.unit.bridge.house import ALICE, BOB, DIRECT, GROUP, NOW, PHONE, text
 from tidings.protocol.commands import RemoveMember
 from tidings.protocol.ids import DeviceId, MessageId
 from tidings.protocol.link import Handle, Inbound
@@ -268,3 +268,23 @@ async def test_a_loaded_state_decides_as_the_one_in_memory_did() -> None:
     loaded = State.load(talk.state.conv, await log.load(talk.state.conv, ids_since=0))
     for name in ("head", "receipts", "members", "marks", "ids", "ids_whole", "hidden", "known_from", "last_at"):
         assert getattr(loaded, name) == getattr(talk.state, name), name
+
+
+@pytest.mark.parametrize("step", ["committing", "filling"])
+def test_case_a_repeat_of_what_is_not_committed_yet_is_answered_with_its_own_entry(step: str) -> None:
+    hands = Hands()
+    long = "x" * 60_000
+    hands.say(text("first", "hi"))
+    hands.ready()
+    first = hands.one(Commit)
+    names = ["first", "m1", "m2", "m3"] if step == "committing" else ["m1", "m2", "m3", "m4"]
+    hands.say(*(text(name, long) for name in names if name != "first"))
+    hands.say(text(names[0], "hi" if step == "committing" else long))
+    assert hands.machine.take() == [], "the store does not have it yet: it is not asked"
+    hands.machine.committed(Outcome.COMMITTED, hands.now)
+    hands.machine.published(hands.one(Publish).number, hands.now)
+    second = next(effect for effect in hands.machine.take() if isinstance(effect, Commit))
+    hands.machine.committed(Outcome.COMMITTED, hands.now)
+    copies = [m.payload for m in hands.one(Publish).messages if m.topic == f"u/{ALICE}/{PHONE}/in/msg"]
+    rows = [*first.entry.rows, *second.entry.rows]
+    assert copies == [next(row.payload for row in rows if row.id == names[0])]
