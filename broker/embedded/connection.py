@@ -136,6 +136,7 @@ class Connection:
         """Send the answers that are ready, up to the first that is not."""
         while self.awaiting and not self.awaiting[0].holds:
             answer = self.awaiting.popleft()
+            answer.connection = None
             if answer.qos == 1:
                 self.unanswered -= 1
             self._write_answer(answer)

@@ -310,10 +310,19 @@ class Core:
             self._forget(ended)
         self._wills.pop(client_id, None)
         session.outlet = connection
-        if session.dropped and (notice := notices.sync_needed(principal, self.exchange.now)) is not None:
-            session.dropped = False
-            self.exchange.tell(session, notice)
+        self._tell_dropped(session)
         settle()
+
+    def _tell_dropped(self, session: Session) -> None:
+        """Tell a connected device that something for it was dropped, behind what is queued."""
+        outlet = session.outlet
+        if session.dropped and isinstance(outlet, Connection) and outlet.principal is not None:
+            notice = notices.sync_needed(outlet.principal, self.exchange.now)
+            if notice is not None:
+                session.dropped = False
+                self.exchange.tell(session, notice)
+                if session.is_kept:
+                    self.exchange.ledger.save(session)
 
     def _answered(self, connection: Connection) -> None:
         """Answers have left a connection."""
@@ -326,8 +335,12 @@ class Core:
         self.exchange.resumed.append(connection)
 
     def _resume(self) -> None:
-        """Go on with the connections whose holds were lifted in this input."""
+        """Go on with the connections whose holds were lifted in this input, and tell who has taken a queue that was
+        too full."""
         exchange = self.exchange
+        drained, exchange.drained = exchange.drained, []
+        for session in drained:
+            self._tell_dropped(session)
         while exchange.resumed:
             connection = exchange.resumed.popleft()
             connection.holds.discard(Hold.CUSTODY)

@@ -6,7 +6,7 @@ Rules
 - Every other message for a kept session has a row in the store, and its publisher's answer waits for that, or for the
   receiver's acknowledgement if it is sooner.
 - A full queue drops the newest message: what is queued before it stays an unbroken beginning, and dropping costs no
-  write. It is counted, and the session is told to sync when it is back. Nobody else is delayed by it.
+  write. It is counted, and the client is told to sync when it is back, or has taken its queue. Nobody else is delayed.
 - Where a custodian's queue is full nothing is dropped: `full` says so before anything is done, and the sender is not
   read from until there is room.
 - QoS 0 is handed over now or not at all.
@@ -51,6 +51,7 @@ class Exchange:
         self.dirty: dict[int, Connection | Local] = {}
         self.held_up: dict[str, dict[int, Connection]] = {}
         self.resumed: deque[Connection] = deque()
+        self.drained: list[Session] = []
         self._bytes = 0
 
     # Messages in.
@@ -208,6 +209,8 @@ class Exchange:
     def _finished(self, session: Session, queued: Queued) -> None:
         self._bytes -= queued.size
         self.ledger.drop(queued)
+        if session.dropped and not session.queue:
+            self.drained.append(session)
         if session.client_id in self.held_up and session.has_room(
             0, self.limits.queue_messages * 9 // 10, self.limits.queue_bytes * 9 // 10
         ):

@@ -92,6 +92,7 @@ class Requests:
             session.received[answer.packet_id] = answer
         if not self._accept(session, message, found, answer):
             answer.code = PubAckReasonCode.QUOTA_EXCEEDED
+            session.received.pop(answer.packet_id, None)
         exchange.touch(connection)
         answer.release()
 

@@ -34,6 +34,10 @@ _AGAIN: Final = 0.5
 _FLUSH: Final = 4.0
 """Seconds that a stop waits for the store."""
 _BACKLOG: Final = 1024
+_AT_THE_DOOR: Final = 1_000
+"""Connections beyond the limit that may stand there until they are refused in MQTT; more are closed at once."""
+_HANDSHAKE: Final = 10.0
+"""Seconds for a TLS handshake."""
 
 _log = structlog.get_logger("broker.embedded")
 
@@ -159,7 +163,7 @@ class EmbeddedBroker:
 
     def opened(self, wire: Wire) -> int:
         """A connection has come."""
-        if self._core is None:
+        if self._core is None or len(self._core.connections) >= self.limits.connections + _AT_THE_DOOR:
             wire.close()
             return 0
         number = self._core.opened(self._clock())
@@ -299,7 +303,12 @@ class EmbeddedBroker:
             context = self._tls_context
             context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
         server = await asyncio.get_running_loop().create_server(
-            lambda: kind(self), self._host, port, ssl=context, backlog=_BACKLOG
+            lambda: kind(self),
+            self._host,
+            port,
+            ssl=context,
+            backlog=_BACKLOG,
+            ssl_handshake_timeout=None if context is None else _HANDSHAKE,
         )
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])

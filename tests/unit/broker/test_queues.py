@@ -99,6 +99,18 @@ def test_a_full_queue_drops_the_newest_counts_and_tells_to_sync(house):
     assert house.client().payloads() == []
 
 
+def test_a_slow_receiver_is_told_to_sync_when_it_has_taken_its_queue(house):
+    receiver = house.client()
+    receiver.subscribe("a", f"u/{USER}/in/#")
+    send(house, numbers(0, LIMITS.queue_messages + 2))
+    assert house.core.counts.dropped == 2
+    messages = receiver.messages()
+    assert [one.payload for one in messages[:-1]] == numbers(0, LIMITS.queue_messages)
+    assert messages[-1].topic == f"u/{USER}/in/event"
+    receiver.cut()
+    assert house.client().messages() == []
+
+
 def test_that_something_was_dropped_survives_a_crash(house):
     receiver = house.client()
     receiver.subscribe("a", f"u/{USER}/in/#")
