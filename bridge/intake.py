@@ -96,7 +96,7 @@ def read(inbound: Inbound, cell: Cell, new_id: Callable[[], MessageId]) -> Item:
     try:
         topic = _parse(inbound.topic)
     except Refusal as refusal:
-        raise Unreadable(refusal, _sender_of(inbound.topic), dead=True) from None
+        raise Unreadable(refusal, _sender_of(inbound), dead=True) from None
     if isinstance(topic, topics.LaneDo):
         return _command(inbound, topic)
     if isinstance(topic, topics.UserIn | topics.DeviceIn | topics.Channel | topics.ApiReply):
@@ -251,12 +251,13 @@ def _encoding(payload: bytes) -> Encoding:
         return Encoding.JSON
 
 
-def _sender_of(topic: str) -> Sender | None:
+def _sender_of(inbound: Inbound) -> Sender | None:
     """Find the device under whose own prefix a malformed topic stands: it alone may publish there."""
-    levels = topic.split("/", 3)
+    levels = inbound.topic.split("/", 4)
     if len(levels) < 4 or levels[0] != "u":
         return None
+    encoding = Encoding.JSON if levels[3] == "to" else _encoding(inbound.payload)
     try:
-        return Sender(ids.user_id(levels[1]), ids.device_id(levels[2]))
+        return Sender(ids.user_id(levels[1]), ids.device_id(levels[2]), encoding)
     except Refusal:
         return None

@@ -78,7 +78,7 @@ class Refusals:
         """Refuse a command that was refused before, with the first outcome."""
         before = self._remembered.get(_key(command))
         if before is not None:
-            raise before
+            raise _anew(before)
 
     def finish(self, inbound: Inbound) -> None:
         """Acknowledge with the batch that is being filled."""
@@ -86,9 +86,14 @@ class Refusals:
             self._pipeline.filling.handles.append(inbound.handle)
 
     def _remember(self, command: Command, refusal: Refusal) -> None:
-        self._remembered[_key(command)] = refusal
+        self._remembered[_key(command)] = _anew(refusal)
         if len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)
+
+
+def _anew(refusal: Refusal) -> Refusal:
+    """Make the same refusal again: one that was raised holds the frames it went through, and more each time."""
+    return Refusal(refusal.code, refusal.text, retry_after=refusal.retry_after)
 
 
 def _key(command: Command) -> bytes:

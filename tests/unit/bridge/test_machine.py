@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import pytest
+from msgspec import Raw
 
 from bridge import outgoing
 from bridge import state as state_module
 from bridge.batch import Bounds
 from bridge.effects import Ack, AskPeople, Commit, Effect, GiveUp, Keep, Load, Moment, Publish
+from bridge.intake import Item
 from bridge.lanegroup import LaneGroup
 from bridge.state import State
 from stores.memory.log import MemoryLog
@@ -18,8 +20,10 @@ from stores.ports.log import Outcome
 from tests.unit.bridge.deciding import direct, done, group
 from tests.unit.bridge.house import ALICE, BOB, DIRECT, GROUP, NOW, PHONE, text
 from tidings.protocol.commands import RemoveMember
+from tidings.protocol.errors import Code, Refusal
 from tidings.protocol.ids import DeviceId, MessageId
 from tidings.protocol.link import Handle, Inbound
+from tidings.protocol.payloads import Command, DoHeads
 
 E = TypeVar("E")
 SNAPSHOT = Snapshot(
@@ -288,3 +292,19 @@ def test_case_a_repeat_of_what_is_not_committed_yet_is_answered_with_its_own_ent
     copies = [m.payload for m in hands.one(Publish).messages if m.topic == f"u/{ALICE}/{PHONE}/in/msg"]
     rows = [*first.entry.rows, *second.entry.rows]
     assert copies == [next(row.payload for row in rows if row.id == names[0])]
+
+
+def test_a_remembered_refusal_keeps_nothing_of_what_it_went_through() -> None:
+    hands = Hands()
+    refusals = hands.machine._refusals
+    command = Command(MessageId("c1"), "group.change", DIRECT, ALICE, "s/api/1/re", NOW, Raw(b"{}"))
+    inbound = Inbound("s/00/do", b"", 1, Handle(1, 1))
+    try:
+        raise Refusal(Code.NOT_ALLOWED, "no", retry_after=1.5)
+    except Refusal as refusal:
+        refusals.refuse(Item(inbound, DoHeads(MessageId("c1")), None, "c1", command), refusal)
+    for _ in range(3):
+        with pytest.raises(Refusal, match="no") as told:
+            refusals.check_repeat(command)
+        assert told.value.retry_after == 1.5
+    assert [kept.__traceback__ for kept in refusals._remembered.values()] == [None]
