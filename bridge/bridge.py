@@ -7,6 +7,7 @@ from typing import Final
 
 from bridge.batch import Bounds
 from bridge.owner import Owner, Stores, Surroundings
+from bridge.rates import message_rates
 from tidings.protocol.ids import Group
 from tidings.protocol.link import Link
 
@@ -24,7 +25,9 @@ class Bridge:
         surroundings: Surroundings,
         bounds: Bounds | None = None,
     ) -> None:
-        self._owners = [Owner(group, stores, link_factory(group), surroundings, bounds) for group in groups]
+        bounds = bounds or Bounds()
+        messages = message_rates(bounds.messages_a_minute)
+        self._owners = [Owner(group, stores, link_factory(group), surroundings, bounds, messages) for group in groups]
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self, timeout: float | None = None) -> None:

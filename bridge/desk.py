@@ -11,7 +11,6 @@ Rules
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from bridge import metrics, outgoing
 from bridge.audience import told_of
@@ -24,7 +23,7 @@ from bridge.notices import Notices
 from bridge.orders import Acknowledge, Alter, Order, Say, Type
 from bridge.people import PeopleCache
 from bridge.pipeline import Pipeline
-from bridge.rates import Rates
+from bridge.rates import MessageRates, Rates
 from bridge.refusals import Refusals
 from bridge.slots import Slot, Slots
 from bridge.state import KEPT_MS, Key, Known, State
@@ -36,14 +35,18 @@ from tidings.protocol.ids import ConvId, Group, UserId
 
 log = logging.getLogger(__name__)
 
-_MINUTE: Final = 60_000
-
 
 class Desk:
     """See the module's rules."""
 
     def __init__(
-        self, group: Group, pipeline: Pipeline, refusals: Refusals, bounds: Bounds, emit: Callable[[Effect], None]
+        self,
+        group: Group,
+        pipeline: Pipeline,
+        refusals: Refusals,
+        bounds: Bounds,
+        emit: Callable[[Effect], None],
+        messages: MessageRates | None,
     ) -> None:
         self.slots = Slots(bounds.conversations)
         self.waiting = 0
@@ -59,8 +62,7 @@ class Desk:
         self._people = PeopleCache()
         self._for_people: list[Slot] = []
         self._notices = Notices()
-        most = bounds.messages_a_minute
-        self._messages: Rates[UserId] | None = Rates(most, _MINUTE) if most else None
+        self._messages = messages
         self._typing: Rates[tuple[str, str, bool]] = Rates(1, limits.TYPING_EVERY_SECONDS * 1000)
 
     # What comes in.

@@ -23,7 +23,7 @@ from bridge.intake import Appear, Item, Unreadable, Watch, read
 from bridge.orders import Acknowledge, Alter, Say, Type
 from bridge.pipeline import Pipeline
 from bridge.presence import PresenceTable, Told
-from bridge.rates import Rates
+from bridge.rates import MessageRates, Rates
 from bridge.refusals import Refusals
 from bridge.state import Known
 from bridge.watching import spread
@@ -52,6 +52,7 @@ class LaneGroup:
         owner: str,
         new_id: Callable[[], MessageId],
         bounds: Bounds | None = None,
+        messages: MessageRates | None = None,
         cell: Cell = ids.CELL,
     ) -> None:
         self.group = group
@@ -62,7 +63,7 @@ class LaneGroup:
         self._effects: list[Effect] = []
         self._pipeline = Pipeline(group, opened, now, owner, self._emit)
         self._refusals = Refusals(group, self._pipeline, self._bounds)
-        self._desk = Desk(group, self._pipeline, self._refusals, self._bounds, self._emit)
+        self._desk = Desk(group, self._pipeline, self._refusals, self._bounds, self._emit, messages)
         self._presence = PresenceTable()
         self._watches: Rates[UserId] = Rates(WATCHES_A_MINUTE, _MINUTE)
         self._questions: dict[int, Item] = {}

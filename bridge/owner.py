@@ -38,6 +38,7 @@ from bridge.effects import (
     Tell,
 )
 from bridge.lanegroup import LaneGroup
+from bridge.rates import MessageRates
 from bridge.retrying import Retrying, pause
 from stores.ports.deadletters import DeadLetters
 from stores.ports.directory import Directory, LastSeen
@@ -78,7 +79,13 @@ class Owner:
     """One lane group's life: `run` until `stop`, or until it is given up."""
 
     def __init__(
-        self, group: Group, stores: Stores, link: Link, surroundings: Surroundings, bounds: Bounds | None = None
+        self,
+        group: Group,
+        stores: Stores,
+        link: Link,
+        surroundings: Surroundings,
+        bounds: Bounds | None = None,
+        messages: MessageRates | None = None,
     ) -> None:
         self.group = group
         self.troubles: dict[str, str] = {"serve": "starting"}
@@ -87,6 +94,7 @@ class Owner:
         self._link = link
         self._around = surroundings
         self._bounds = bounds or Bounds()
+        self._messages = messages
         self._retrying = Retrying(surroundings.jitter, self.troubles)
         self._machine: LaneGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -126,6 +134,7 @@ class Owner:
             owner=self._around.name,
             new_id=self._around.new_id,
             bounds=self._bounds,
+            messages=self._messages,
         )
         self._go_on()
         while not self._is_over():

@@ -6,7 +6,12 @@ and need not be kept; above `most` buckets the longest untouched is forgotten ea
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+from tidings.protocol.ids import UserId
+
+_MINUTE: Final = 60_000
+_USERS: Final = 200_000
 
 K = TypeVar("K", bound=Hashable)
 
@@ -42,3 +47,12 @@ class Rates(Generic[K]):
             if len(self._buckets) == 1:
                 return
             del self._buckets[oldest]
+
+
+MessageRates = Rates[UserId]
+"""Users' messages: one for all the lane groups of a process, or who writes to many would have a limit in each."""
+
+
+def message_rates(a_minute: int | None) -> MessageRates | None:
+    """Limit a user's messages to so many a minute; None: without a limit."""
+    return Rates(a_minute, _MINUTE, _USERS) if a_minute else None

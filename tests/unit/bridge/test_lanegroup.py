@@ -10,6 +10,8 @@ from msgspec import Raw
 
 from bridge.batch import Bounds
 from bridge.bridge import Bridge
+from bridge.owner import Stores, Surroundings
+from stores.ports.directory import Person
 from tests.simulation.loop import SimLoop, run
 from tests.unit.bridge.house import (
     ALICE,
@@ -20,6 +22,8 @@ from tests.unit.bridge.house import (
     NOW,
     PHONE,
     TABLET,
+    Phonebook,
+    Session,
     World,
     device,
     out,
@@ -158,6 +162,25 @@ def test_a_malformed_topic_of_a_device_is_told_to_it() -> None:
     play(history)
 
 
+@pytest.mark.parametrize(
+    ("rest", "payload", "encoding"),
+    [
+        (f"out/zz/{DIRECT}/msg", codec.encode(SendTyping(True), Encoding.MSGPACK), Encoding.MSGPACK),
+        (f"to/zz/{BOB}", "\u07b1 is a letter whose first byte is a MessagePack map's".encode(), Encoding.JSON),
+    ],
+)
+def test_a_malformed_topic_is_told_in_the_encoding_of_the_request(
+    rest: str, payload: bytes, encoding: Encoding
+) -> None:
+    async def history(world: World, _: Bridge) -> None:
+        world.session.say((f"u/{ALICE}/{PHONE}/{rest}", payload))
+        await settled()
+        (notice,) = [m for m in world.session.heard if m.topic.endswith("/in/error")]
+        assert codec.encoding_of(notice.payload) is encoding
+
+    play(history)
+
+
 def test_a_device_gone_mad_fills_no_store_and_is_told_each_time() -> None:
     async def history(world: World, _: Bridge) -> None:
         topic, _payload = text()
@@ -248,6 +271,27 @@ def test_a_hundred_messages_a_minute() -> None:
         assert len(world.session.errors()) == 3, "after a while, and for others, there is room"
 
     play(history)
+
+
+def test_case_the_limit_is_one_for_all_the_conversations_of_a_process() -> None:
+    peers = {ids.group_of(ids.lane_of(ids.direct_conversation(ALICE, user(n)))): user(n) for n in range(2, 60)}
+    groups = sorted(peers)[:2]
+
+    async def history(_: SimLoop) -> None:
+        world = World()
+        world.people.people.update((user(n), Person(user(n))) for n in range(2, 60))
+        sessions = {group: Session() for group in groups}
+        stores = Stores(world.log, world.log, Phonebook(world.people), world.dead, world.seen)
+        around = Surroundings(world.clock, lambda: 0.5, lambda: MessageId("new"), "one")
+        bridge = Bridge(groups, stores, lambda group: sessions[group].link(), around)
+        await bridge.start()
+        for group in groups:
+            sessions[group].say(*(text(f"m{n}", "x", ALICE, peers[group]) for n in range(60)))
+            await settled(0.1)
+        assert [len(sessions[group].errors()) for group in groups] == [0, 20]
+        await bridge.stop()
+
+    run(3, history)
 
 
 def test_messages_limit_can_be_off_for_measuring() -> None:
