@@ -142,6 +142,17 @@ class Client:
         finally:
             self._waiting.pop((conv, message_id), None)
 
+    async def online(self) -> None:
+        """Wait until there is a connection. Raises `Refusal` when the server will not have this device."""
+        assert self._running is not None
+        connecting = asyncio.create_task(self.connected.wait())
+        try:
+            await asyncio.wait((connecting, self._running), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            connecting.cancel()
+        if not self.connected.is_set():
+            self._check_running()
+
     def mark_read(self, conv: ConvId, seq: int) -> None:
         """The user has read everything up to `seq`."""
         self._carry_out(self.session.mark_read(conv, seq, now_ms()))

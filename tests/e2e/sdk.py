@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tests.e2e.people import Person, register
 from tests.processes import TidingsUp
 from tidings import profile
-from tidings.aio import Client, Event
+from tidings.aio import Client, Event, now_ms
 from tidings.profile import Profile
 from tidings.protocol.ids import ConvId, UserId
 from tidings.protocol.payloads import Message
@@ -31,7 +31,7 @@ def profile_of(server: TidingsUp, person: Person, *, port: int = 0) -> Profile:
         "user": {"name": person.name, "phoneNumber": person.phone},
         "expiresIn": 3_600,
     }
-    found = replace(profile.from_login(server.url, answer, 0), host="127.0.0.1")
+    found = replace(profile.from_login(server.url, answer, now_ms()), host="127.0.0.1", since=0)
     return replace(found, ports={**found.ports, "mqtt": port}) if port else found
 
 
@@ -100,7 +100,7 @@ async def listening(who: Profile, **options: Any) -> AsyncIterator[Listener]:
         listener = Listener(client)
         running = asyncio.create_task(listener.run())
         try:
-            await asyncio.wait_for(client.connected.wait(), 20)
+            await asyncio.wait_for(client.online(), 20)
             yield listener
         finally:
             running.cancel()

@@ -5,7 +5,7 @@ How far each conversation was printed is kept in the account's cache, so that th
 
 import asyncio
 import signal
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from msgspec.structs import replace
@@ -14,10 +14,13 @@ from tidings import profile as profiles
 from tidings.aio import Client, now_ms
 from tidings.cache import Cache
 from tidings.commands.render import known_names, line
-from tidings.exits import REFUSED, fail
+from tidings.exits import REFUSED, NoAnswer, fail
 from tidings.protocol import codec
 from tidings.protocol.payloads import Message, is_event
 from tidings.renewal import fresh, renewed
+
+CONNECT_SECONDS: Final = 10.0
+"""How long the first connection may take; one that is lost later is sought as long as it takes."""
 
 
 def command(
@@ -62,6 +65,7 @@ async def _print_entries(account: str, as_json: bool, count: int, read: bool) ->
             me, outbox=cache, positions=cache.positions(), refresh=lambda stale: renewed(account, stale, now_ms())
         )
         async with client:
+            await _online(client)
             left = count
             async for entry in client:
                 if entry.at >= me.since:
@@ -73,6 +77,14 @@ async def _print_entries(account: str, as_json: bool, count: int, read: bool) ->
                 if count and left <= 0:
                     break
             await client.drained()
+
+
+async def _online(client: Client) -> None:
+    try:
+        await asyncio.wait_for(client.online(), CONNECT_SECONDS)
+    except TimeoutError:
+        at = f"{client.profile.host}:{client.profile.ports['mqtt']}"
+        raise NoAnswer(f"no connection to {at} within {CONNECT_SECONDS:g} s") from None
 
 
 def _counts(entry: Message, client: Client) -> bool:

@@ -4,6 +4,7 @@ A number without an account gets one; every login is a new device.
 """
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 from tidings import profile as profiles
 from tidings.aio import now_ms
 from tidings.api import Api
+from tidings.exits import USAGE, fail
 
 
 def command(
@@ -31,9 +33,15 @@ def command(
     profiles.path_of(account)
     if not verification:
         verification = asyncio.run(_register(server, phone, name or account))
-    code = code or typer.prompt(f"Code that was sent to {phone}", err=True)
-    path = asyncio.run(_verify(server, verification, code, account))
+    path = asyncio.run(_verify(server, verification, code or _asked(phone), account))
     print(f"logged in; {account} is kept in {path}")
+
+
+def _asked(phone: str) -> str:
+    print(f"Code that was sent to {phone}: ", end="", file=sys.stderr, flush=True)
+    if not (typed := sys.stdin.readline().strip()):
+        fail("no code was given", USAGE)
+    return typed
 
 
 async def _register(server: str, phone: str, name: str) -> str:
