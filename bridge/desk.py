@@ -249,8 +249,7 @@ class Desk:
         if decision.rows:
             self._pipeline.reach(state.last_at)
         if decision.marks:
-            shown = [move for move in decision.marks if move.shown]
-            for move in self._notices.take(shown, now.steady):
+            for move in self._notices.take(decision.marks, now.steady):
                 self._tell(move)
 
     def _tell(self, move: MarkMove) -> None:

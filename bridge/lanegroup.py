@@ -296,8 +296,7 @@ class LaneGroup:
                 members = states[row.conv].members
                 batch.send(outgoing.entry(row, members, members))
             for move in entry.marks:
-                if move.shown:
-                    batch.send(outgoing.receipt(move, told_of(states[move.conv], move)))
+                batch.send(outgoing.receipt(move, told_of(states[move.conv], move)))
         self._recovering = ()
         batch.since = now.steady
         self._pipeline.publish(batch, now)

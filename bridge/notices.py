@@ -4,11 +4,13 @@ Rules
 - A move that continues the one before becomes one range with it. Ranges that cannot be merged are told one by one.
 - A merged notice is told after its receipts were acknowledged; one that is lost with the process is found by the
   conversation's receipt version (design, section 2, promise 4).
-- Moves that are not shown are never taken in here.
+- Moves that are not shown go to the reader's own devices alone: they are merged apart, and hold back no shown one.
 """
 
 from collections.abc import Iterable
 from typing import Final
+
+from msgspec.structs import replace
 
 from stores.ports.entries import MarkMove
 from tidings.protocol.ids import ConvId, UserId
@@ -17,7 +19,8 @@ MERGED_MS: Final = 3_000
 RANGES: Final = 16
 READERS: Final = 10_000
 
-Reader = tuple[ConvId, UserId]
+Reader = tuple[ConvId, UserId, bool]
+"""A conversation, a member, and whether the moves are shown."""
 
 
 class Notices:
@@ -30,11 +33,11 @@ class Notices:
         self._held: dict[Reader, list[MarkMove]] = {}
 
     def take(self, moves: Iterable[MarkMove], now: int) -> list[MarkMove]:
-        """Take shown moves in; tells those to be told at once (steady ms `now`)."""
+        """Take moves in; tells those to be told at once (steady ms `now`)."""
         at_once: list[MarkMove] = []
         first: set[Reader] = set()
         for move in moves:
-            reader = (move.conv, move.user)
+            reader = (move.conv, move.user, move.shown)
             if reader in first or not self._waits(reader, now):
                 first.add(reader)
                 at_once.append(move)
@@ -89,7 +92,7 @@ class Notices:
         held = self._held.setdefault(reader, [])
         for place, before in enumerate(held):
             if before.kind == move.kind and before.to == move.from_:
-                held[place] = MarkMove(move.conv, move.user, move.kind, before.from_, move.to, move.at, move.version)
+                held[place] = replace(move, from_=before.from_)
                 return True
         if len(held) >= RANGES or len(self._held) > self._most:
             return False

@@ -6,7 +6,8 @@ Rules (design, section 4)
 - Numbers outside a member's windows need not be held: the watermark steps over them.
 - What was read was delivered: a read range moves `delivered` as well, where that one is reached.
 - A move is split where what may be shown changes: entries hidden from the reader, and ranges read while the reader
-  hides read receipts, are moves with `shown` false. They count for unread numbers and are told to nobody.
+  hides read receipts, are moves with `shown` false. They count for unread numbers and are told to the reader's own
+  devices alone.
 """
 
 from collections.abc import Iterator, Mapping

@@ -61,7 +61,8 @@ class Member(Struct, frozen=True, array_like=True):
 
 class MarkMove(Struct, frozen=True, array_like=True):
     """A member's watermark went from `from_` to `to` at `at`; `version` counts the conversation's moves from 1.
-    `shown` is false when the reader hides read receipts: kept for unread counts, told to nobody."""
+    `shown` is false when the reader hides read receipts: kept for unread counts, and
+    told to the reader's own devices alone."""
 
     conv: ConvId
     user: UserId

@@ -429,6 +429,20 @@ def test_case_both_ticks_reach_the_sender() -> None:
     play(history)
 
 
+def test_what_is_read_in_secret_is_told_to_the_readers_own_devices_alone() -> None:
+    async def history(world: World, _: Bridge) -> None:
+        world.people.people[BOB] = Person(BOB, hides_read=True)
+        world.session.say(text("m1", "hi"))
+        await settled()
+        world.session.say(out(BOB, SendReceipt("read", 0, 2), verb="receipt"))
+        await settled(4)
+        own = heard(world, BOB, "receipt", Receipt)
+        assert [(r.user, r.kind, r.to) for r in own] == [(BOB, "delivered", 2), (BOB, "read", 2)]
+        assert [(r.user, r.kind, r.to) for r in heard(world, ALICE, "receipt", Receipt)] == [(BOB, "delivered", 2)]
+
+    play(history)
+
+
 def test_later_receipts_are_merged_to_one_in_three_seconds() -> None:
     async def history(world: World, _: Bridge) -> None:
         world.session.say(*(text(f"m{n}", "x") for n in range(40)))

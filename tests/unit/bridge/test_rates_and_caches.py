@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bridge.notices import MERGED_MS, RANGES, Notices
 from bridge.people import KEPT_MS, PeopleCache
@@ -109,6 +110,15 @@ def test_ranges_that_do_not_touch_are_told_one_by_one_and_bounded() -> None:
         assert notices.take([move(10 * place + 10, 10 * place + 11)], 1) == []
     assert len(notices.take([move(999, 1_000)], 1)) == 1
     assert len(notices.due(MERGED_MS)) == RANGES
+
+
+def test_a_move_that_is_not_shown_holds_back_no_shown_one_and_merges_with_none() -> None:
+    notices = Notices()
+    hidden = [replace(move(low, low + 1, "read"), shown=False) for low in range(3)]
+    assert notices.take(hidden[:1], 0) == hidden[:1]
+    assert notices.take([move(0, 1, "read")], 1) == [move(0, 1, "read")]
+    assert notices.take([*hidden[1:], move(3, 4, "read")], 2) == []
+    assert [(m.from_, m.to, m.shown) for m in notices.flush()] == [(1, 3, False), (3, 4, True)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 4_000), st.integers(1, 5)), max_size=50))
