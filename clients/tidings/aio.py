@@ -195,6 +195,7 @@ class Client:
                     failures = 0
                     await self._serve(mqtt)
             except aiomqtt.MqttError as error:
+                _check_cancelled()
                 _log.info("no connection to %s: %s", self.profile.host, error)
                 await self._refused(error)
             except (OSError, TimeoutError) as error:
@@ -343,3 +344,10 @@ class Client:
             raise Refusal(Code.UNAVAILABLE, "the client was closed")
         if self._running.done() and (error := self._running.exception()) is not None:
             raise error
+
+
+def _check_cancelled() -> None:
+    """Go on with a cancellation in whose place aiomqtt has raised its own error, because the goodbye failed."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -46,8 +46,9 @@ async def served(port: int, server: Server) -> AsyncIterator[None]:
         await asyncio.wait_for(connected.wait(), 10)
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        while not task.done():  # an error of the goodbye may take a cancellation's place
+            task.cancel()
+            await asyncio.wait([task], timeout=1)
 
 
 async def _serve(port: int, server: Server, connected: asyncio.Event) -> None:
