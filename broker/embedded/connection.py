@@ -152,6 +152,12 @@ class Connection:
         else:
             self.write(mqtt5.PubRecPacket(answer.packet_id, reason_code=mqtt5.PubRecReasonCode(code.value)))
 
+    def set_back(self, back: int) -> None:
+        """The clock was set back by so many ms."""
+        self.opened_at -= back
+        self.seen_at -= back
+        self.congested_at -= back
+
     def end(self) -> None:
         """Send nothing more but what was written, and let nobody wait for it."""
         for answer in self.awaiting:

@@ -75,6 +75,18 @@ class Core:
         """Tell whether devices are let in."""
         return self._door.admitting
 
+    def _at(self, now: int) -> None:
+        """Note the time. If the clock was set back, what began before begins so much earlier, so that nothing waits for
+        the time to come again. What a token or a message says of time is left to the clock."""
+        back = self.exchange.now - now
+        self.exchange.now = now
+        if back <= 0:
+            return
+        self.exchange.ledger.set_back(back)
+        for connection in self.connections.values():
+            connection.set_back(back)
+        self._wills = {client_id: (at - back, will) for client_id, (at, will) in self._wills.items()}
+
     # Inputs: connections.
 
     def opened(self, now: int) -> int:
@@ -94,7 +106,7 @@ class Core:
 
     def received(self, number: int, data: bytes, now: int) -> None:
         """Bytes have come."""
-        self.exchange.now = now
+        self._at(now)
         connection = self.connections.get(number)
         if connection is not None:
             connection.seen_at = now
@@ -104,7 +116,7 @@ class Core:
 
     def closed(self, number: int, now: int) -> None:
         """A connection has ended."""
-        self.exchange.now = now
+        self._at(now)
         connection = self.connections.get(number)
         if connection is not None:
             self._end(connection)
@@ -113,7 +125,7 @@ class Core:
 
     def congested(self, number: int, on: bool, now: int) -> None:
         """A connection's write buffer is full, or has room again."""
-        self.exchange.now = now
+        self._at(now)
         connection = self.connections.get(number)
         if connection is None:
             return
@@ -137,7 +149,7 @@ class Core:
     def link_opened(self, client_id: str, filters: Sequence[str], now: int, *, keep: bool) -> int:
         """A link has come: it cuts its predecessor, has the session, and subscribes with QoS 1 instead of what was
         subscribed. Gives its number."""
-        self.exchange.now = now
+        self._at(now)
         self._cut(client_id)
         session = self.exchange.sessions.get(client_id)
         if session is None:
@@ -164,7 +176,7 @@ class Core:
         self, client_id: str, number: int, messages: Iterable[Outbound], then: Callable[[], None], now: int
     ) -> bool:
         """A link publishes; `then` is called when all of it is durable or acknowledged. False if the link is cut."""
-        self.exchange.now = now
+        self._at(now)
         local = self.locals.get(client_id)
         if local is None or local.number != number:
             return False
@@ -178,7 +190,7 @@ class Core:
 
     def link_acknowledge(self, client_id: str, handles: Iterable[Handle], now: int) -> None:
         """A link acknowledges; handles of other connections do nothing."""
-        self.exchange.now = now
+        self._at(now)
         local = self.locals.get(client_id)
         if local is None:
             return
@@ -189,7 +201,7 @@ class Core:
 
     def link_closed(self, client_id: str, number: int, now: int) -> None:
         """A link closes; a kept session stays."""
-        self.exchange.now = now
+        self._at(now)
         local = self.locals.get(client_id)
         if local is not None and local.number == number:
             self._end_local(local)
@@ -200,13 +212,13 @@ class Core:
 
     def written(self, now: int) -> None:
         """The batch of the last `Persist` is durable."""
-        self.exchange.now = now
+        self._at(now)
         self.exchange.ledger.written()
         self._resume()
 
     def kick(self, client_id: str, now: int, *, forget: bool) -> None:
         """Disconnect a client, and delete its session if it is to be forgotten."""
-        self.exchange.now = now
+        self._at(now)
         self._cut(client_id, DisconnectReasonCode.ADMINISTRATIVE_ACTION)
         session = self.exchange.sessions.get(client_id)
         if forget and session is not None:
@@ -221,7 +233,7 @@ class Core:
 
     def shut_down(self, now: int) -> None:
         """End every connection and link."""
-        self.exchange.now = now
+        self._at(now)
         self._door.admitting = False
         for connection in list(self.connections.values()):
             self._close(connection, DisconnectReasonCode.SERVER_SHUTTING_DOWN)
@@ -230,7 +242,7 @@ class Core:
 
     def tick(self, now: int) -> None:
         """Do what is due: time-outs, keepalives, ended tokens, delayed wills, expired sessions."""
-        self.exchange.now = now
+        self._at(now)
         self._ticks += 1
         for connection in list(self.connections.values()):
             if Hold.RATE in connection.holds and not connection.bucket.is_empty(now):
@@ -252,8 +264,15 @@ class Core:
         """Tell whether outlets have something to hand over."""
         return bool(self.exchange.dirty)
 
-    def take(self) -> list[Effect]:
-        """Take what is to be done outside."""
+    @property
+    def due_at(self) -> int | None:
+        """Tell when `take` will have something for the store, ms; None for not before another input."""
+        return self.exchange.ledger.due_at
+
+    def take(self, now: int | None = None) -> list[Effect]:
+        """Take what is to be done outside, and what is due at the store by now, or by the last input."""
+        if now is not None:
+            self._at(now)
         effects: list[Effect] = []
         dirty, self.exchange.dirty = self.exchange.dirty, {}
         for outlet in dirty.values():

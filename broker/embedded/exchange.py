@@ -38,13 +38,12 @@ _PLAIN: Final = tuple(Delivery(qos) for qos in range(3))
 
 
 class Exchange:
-    """Sessions, subscriptions, retained messages and what is owed to the store. `now` is the core's time, ms."""
+    """Sessions, subscriptions, retained messages and what is owed to the store."""
 
     def __init__(self, limits: Limits, now: int, last_row: int = 0) -> None:
         self.limits = limits
-        self.now = now
         self.counts = Counts()
-        self.ledger = Ledger(last_row)
+        self.ledger = Ledger(now, last_row)
         self.subscriptions = Subscriptions()
         self.retained = Retained(RETAINED_MOST, RETAINED_BYTES)
         self.sessions: dict[str, Session] = {}
@@ -53,6 +52,15 @@ class Exchange:
         self.resumed: deque[Connection] = deque()
         self.drained: list[Session] = []
         self._bytes = 0
+
+    @property
+    def now(self) -> int:
+        """The core's time, ms."""
+        return self.ledger.now
+
+    @now.setter
+    def now(self, now: int) -> None:
+        self.ledger.now = now
 
     # Messages in.
 

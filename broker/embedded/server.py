@@ -33,6 +33,8 @@ _AGAIN: Final = 0.5
 """Seconds until a refused batch comes again."""
 _FLUSH: Final = 4.0
 """Seconds that a stop waits for the store."""
+_CLOCK: Final = 0.0005
+"""Seconds by which a timer comes later, so that the clock of whole milliseconds has surely reached what it is for."""
 _BACKLOG: Final = 1024
 _AT_THE_DOOR: Final = 1_000
 """Connections beyond the limit that may stand there until they are refused in MQTT; more are closed at once."""
@@ -74,6 +76,7 @@ class EmbeddedBroker:
         self._links: dict[int, InProcessLink] = {}
         self._turn_due = False
         self._ticking: asyncio.TimerHandle | None = None
+        self._flush_at = 0
         self._failing = ""
 
     @property
@@ -232,14 +235,18 @@ class EmbeddedBroker:
         core = self._core
         if core is None:
             return
+        now = self._clock()
         written = []
-        for effect in core.take():
+        for effect in core.take(now):
             self._do(effect)
             if isinstance(effect, Write):
                 written.append(effect.number)
         core.flushed(written)
         if core.has_effects:
             self._soon()
+        elif (due := core.due_at) is not None and due != self._flush_at:
+            self._flush_at = due
+            asyncio.get_running_loop().call_later((due - now) / 1000 + _CLOCK, self._soon)
 
     def _do(self, effect: Effect) -> None:
         match effect:

@@ -1,6 +1,7 @@
 """The core with everything around it faked: clients that speak packets, links, a store with a slow disk, a clock.
 
-Nothing here does I/O. A step settles at once; `disk` holds what is not flushed yet when it is made slow.
+Nothing here does I/O. A step settles at once: time passes until everything was handed to the disk, unless the house
+`lingers`; `disk` holds what is not flushed yet when it is made slow.
 """
 
 import mqtt5
@@ -70,6 +71,7 @@ class House:
         self.now = 1_000_000
         self.disk = []
         self.slow = False
+        self.lingers = False
         self.store = MemoryStore(self._later)
         self.clients = {}
         self.links = {}
@@ -91,11 +93,14 @@ class House:
                 waiting, self.disk = self.disk, []
                 for callback in waiting:
                     callback()
-            effects = self.core.take()
+            effects = self.core.take(self.now)
             for effect in effects:
                 self._do(effect)
-            if not effects and (self.slow or not self.disk):
+            if effects or (self.disk and not self.slow):
+                continue
+            if self.lingers or (due := self.core.due_at) is None:
                 return
+            self.now = max(self.now, due)
 
     def flush(self):
         """Let the slow disk finish what it was given, once."""

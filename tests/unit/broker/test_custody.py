@@ -183,15 +183,42 @@ def test_what_is_acknowledged_before_its_batch_is_never_written(house):
     link = house.link()
     receiver = house.client()
     receiver.subscribe("out/a")
-    house.slow = True
-    link.publish(Outbound("out/a", b"first"))
-    link.publish(Outbound("out/a", b"second"))
-    receiver.messages()
+    house.lingers = True
     batches = house.store.batches
+    link.publish(Outbound("out/a", b"1"))
+    assert link.answered == []
+    assert receiver.payloads() == [b"1"]
+    assert link.answered == [[b"1"]]
+    house.pass_time(1_000)
+    assert house.store.batches == batches
+    link.publish(Outbound("out/a", b"2"))
+    house.pass_time(200)
+    assert link.answered == [[b"1"], [b"2"]]
+    assert house.store.batches == batches + 1
+
+
+def test_what_is_acknowledged_while_it_is_written_is_deleted(house):
+    link = house.link()
+    receiver = house.client()
+    receiver.subscribe("out/a")
+    house.slow = True
+    link.publish(Outbound("out/a", b"1"))
+    assert len(house.disk) == 1
+    receiver.messages()
+    assert link.answered == [[b"1"]]
     house.flush()
+    assert len(house.store.load().rows) == 1
     house.flush()
     assert house.store.load().rows == ()
-    assert house.store.batches == batches + 2
+
+
+def test_a_message_for_the_absent_is_written_at_once(house):
+    link = house.link()
+    house.client().subscribe("out/a")
+    house.client().cut()
+    house.lingers = True
+    link.publish(Outbound("out/a", b"1"))
+    assert link.answered == [[b"1"]]
 
 
 def test_a_publish_to_nobody_is_answered_at_once(house):

@@ -256,3 +256,26 @@ def test_the_longest_expiry_is_ours(house):
     old = house.client("old")
     old.cut()
     assert house.core.exchange.sessions["old"].expiry == LIMITS.session_expiry
+
+
+def test_a_clock_that_is_set_back_stops_nothing(house):
+    watcher = house.client("watcher", keep_alive=0)
+    watcher.subscribe("will")
+    delayed = mqtt5.Will("will", payload=b"gone", qos=mqtt5.QoS.AT_LEAST_ONCE, will_delay_interval=10)
+    house.client("d", level=5, will=delayed).cut()
+    silent = house.client("silent", keep_alive=10)
+    flood = house.client("flood")
+    flood.send_bytes(flood.codec.write(mqtt5.PublishPacket("a", b"x")) * (LIMITS.publish_burst + 5))
+    assert not flood.is_read
+    house.pass_time(8_000)
+    house.now -= 3_600_000
+    house.pass_time(3_000)
+    assert flood.is_read
+    assert watcher.payloads() == [b"gone"]
+    house.pass_time(6_000)
+    assert not silent.is_open
+    house.now -= 3_600_000
+    link = house.link()
+    watcher.publish("will", packet_id=7)
+    assert watcher.acks() == [7]
+    assert link.is_open
