@@ -3,6 +3,7 @@
 Rules
 - Before COMMIT was sent, nothing can have happened: `StoreUnavailable`. Once it was sent, only a refusal for being busy
   is as sure; anything else (full disk, I/O error, lost connection) is `OutcomeUnknown`.
+- Errors come wrapped by SQLAlchemy, or as the driver's own (`statements`): both are known.
 - A violated constraint is no fault of the store but of the caller: `Contradiction`.
 """
 
@@ -23,19 +24,20 @@ class Contradiction(ValueError):
 
 def translate(error: Exception, *, committing: bool) -> Exception:
     """Tell which of our kinds an error is; one that is no driver's error stays as it is."""
+    driven = error.orig if isinstance(error, DBAPIError) else error
     match error:
-        case IntegrityError():
-            return Contradiction(str(error.orig))
-        case DBAPIError() if committing and not _is_busy(error):
-            return OutcomeUnknown(f"commit: {error.orig}")
-        case DBAPIError():
-            return StoreUnavailable(str(error.orig))
+        case IntegrityError() | sqlite3.IntegrityError():
+            return Contradiction(str(driven))
+        case DBAPIError() | sqlite3.Error() if committing and not _is_busy(driven):
+            return OutcomeUnknown(f"commit: {driven}")
+        case DBAPIError() | sqlite3.Error():
+            return StoreUnavailable(str(driven))
         case SQLAlchemyError() | OSError():
             return OutcomeUnknown(str(error)) if committing else StoreUnavailable(str(error))
         case _:
             return error
 
 
-def _is_busy(error: DBAPIError) -> bool:
-    code = getattr(error.orig, "sqlite_errorcode", None)
+def _is_busy(error: BaseException | None) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
     return isinstance(code, int) and code & _PRIMARY in _BUSY

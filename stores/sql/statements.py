@@ -8,8 +8,15 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from stores.sql import schema
+
+
+def driver(connection: Connection) -> DBAPICursor:
+    """Open a cursor of the driver itself, within the connection's transaction: a quarter of the cost of a statement.
+    It raises the driver's own errors, which `faults` knows."""
+    return connection.connection.cursor()
 
 
 class Insert:
@@ -23,7 +30,7 @@ class Insert:
     def do(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert the rows."""
         if rows:
-            connection.exec_driver_sql(self._text, list(rows))
+            driver(connection).executemany(self._text, rows)
 
 
 JOURNAL: Final = Insert(schema.journal)

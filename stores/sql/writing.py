@@ -68,8 +68,10 @@ def forget_ids(connection: Connection, entries: Iterable[JournalEntry]) -> None:
 
 
 def _standing(connection: Connection, place: tuple[Group, int]) -> bytes | None:
-    body: bytes | None = connection.exec_driver_sql(_STANDING, place).scalar()
-    return body
+    cursor = statements.driver(connection)
+    cursor.execute(_STANDING, place)
+    found = cursor.fetchone()
+    return None if found is None else found[0]
 
 
 def _write(connection: Connection, entries: Sequence[JournalEntry]) -> None:
