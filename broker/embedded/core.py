@@ -5,25 +5,24 @@ Rules
 - Inputs change state at once; what is to be done outside gathers until `take`. So whatever came in one turn of the loop
   leaves in one write a connection, and in one batch to the store.
 - Any bytes are an input: they may end their connection, and nothing else.
-- A connection that ends is forgotten here at once; the shell closes it when it has written what was owed.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from heapq import heappop, heappush
 from typing import Final
 
 import mqtt5
 from mqtt5 import DisconnectReasonCode
 
 from acl.decisions import Gate
-from broker.embedded import codec5, notices
+from broker.embedded import notices
 from broker.embedded.connection import Connection, Hold
 from broker.embedded.door import Door, Turned
 from broker.embedded.effects import Effect, Persist
-from broker.embedded.exchange import Exchange, lifetime
+from broker.embedded.endings import Endings
+from broker.embedded.exchange import Exchange
 from broker.embedded.inbox import Inbox, TooLong, UnknownVersion
 from broker.embedded.local import Local
-from broker.embedded.messages import Message, from_will
+from broker.embedded.messages import Message
 from broker.embedded.packets import MalformedPacket, ProtocolViolation
 from broker.embedded.rates import Bucket
 from broker.embedded.records import Saved
@@ -49,17 +48,16 @@ class Core:
         self.limits = limits
         self.exchange = Exchange(limits, now, max((row.row for row in saved.rows), default=0))
         self.counts = self.exchange.counts
-        self.connections: dict[int, Connection] = {}
-        self.locals: dict[str, Local] = {}
+        self._endings = Endings(self.exchange)
+        self.connections = self._endings.connections
+        self.locals = self._endings.locals
         self._gate = gate
         self._door = Door(self.exchange, gate, limits, lambda: f"auto-{entropy(12).hex()}")
         self._requests = Requests(self.exchange, gate)
         self._last_number = 0
         self._ticks = 0
-        self._ends: list[tuple[int, str]] = []
-        self._wills: dict[str, tuple[int, mqtt5.Will]] = {}
         for session in restore(self.exchange, saved, now):
-            self._note_end(session)
+            self._endings.note_end(session)
 
     @property
     def is_durable(self) -> bool:
@@ -83,9 +81,7 @@ class Core:
         if back <= 0:
             return
         self.exchange.ledger.set_back(back)
-        for connection in self.connections.values():
-            connection.set_back(back)
-        self._wills = {client_id: (at - back, will) for client_id, (at, will) in self._wills.items()}
+        self._endings.set_back(back)
 
     # Inputs: connections.
 
@@ -119,7 +115,7 @@ class Core:
         self._at(now)
         connection = self.connections.get(number)
         if connection is not None:
-            self._end(connection)
+            self._endings.end(connection)
             self.exchange.dirty.pop(number, None)
             self._resume()
 
@@ -150,7 +146,7 @@ class Core:
         """A link has come: it cuts its predecessor, has the session, and subscribes with QoS 1 instead of what was
         subscribed. Gives its number."""
         self._at(now)
-        self._cut(client_id)
+        self._endings.cut(client_id)
         session = self.exchange.sessions.get(client_id)
         if session is None:
             session = Session(client_id, custodian=True)
@@ -204,7 +200,7 @@ class Core:
         self._at(now)
         local = self.locals.get(client_id)
         if local is not None and local.number == number:
-            self._end_local(local)
+            self._endings.end_local(local)
             self.exchange.dirty.pop(number, None)
             self._resume()
 
@@ -219,10 +215,10 @@ class Core:
     def kick(self, client_id: str, now: int, *, forget: bool) -> None:
         """Disconnect a client, and delete its session if it is to be forgotten."""
         self._at(now)
-        self._cut(client_id, DisconnectReasonCode.ADMINISTRATIVE_ACTION)
+        self._endings.cut(client_id, DisconnectReasonCode.ADMINISTRATIVE_ACTION)
         session = self.exchange.sessions.get(client_id)
         if forget and session is not None:
-            self._forget(session)
+            self._endings.forget(session)
         self._resume()
 
     def when_durable(self, then: Callable[[], None]) -> None:
@@ -236,9 +232,9 @@ class Core:
         self._at(now)
         self._door.admitting = False
         for connection in list(self.connections.values()):
-            self._close(connection, DisconnectReasonCode.SERVER_SHUTTING_DOWN)
+            self._endings.close(connection, DisconnectReasonCode.SERVER_SHUTTING_DOWN)
         for local in list(self.locals.values()):
-            self._end_local(local)
+            self._endings.end_local(local)
 
     def tick(self, now: int) -> None:
         """Do what is due: time-outs, keepalives, ended tokens, delayed wills, expired sessions."""
@@ -249,14 +245,7 @@ class Core:
                 self._unhold(connection, Hold.RATE)
             if connection.number % _SWEEPS == self._ticks % _SWEEPS:
                 self._look_at(connection, now)
-        for client_id, (at, will) in list(self._wills.items()):
-            if at <= now:
-                del self._wills[client_id]
-                self._send_will(will)
-        while self._ends and self._ends[0][0] <= now:
-            session = self.exchange.sessions.get(heappop(self._ends)[1])
-            if session is not None and session.expires_at is not None and session.expires_at <= now:
-                self._forget(session)
+        self._endings.tick()
         self._resume()
 
     @property
@@ -296,22 +285,22 @@ class Core:
                 else:
                     self._requests.handle(connection, packet)
                 if connection.goodbye:
-                    self._end(connection)
+                    self._endings.end(connection)
         except TooLong:
-            self._close(connection, DisconnectReasonCode.PACKET_TOO_LARGE)
+            self._endings.close(connection, DisconnectReasonCode.PACKET_TOO_LARGE)
         except MalformedPacket:
-            self._close(connection, DisconnectReasonCode.MALFORMED_PACKET)
+            self._endings.close(connection, DisconnectReasonCode.MALFORMED_PACKET)
         except ProtocolViolation:
-            self._close(connection, DisconnectReasonCode.PROTOCOL_ERROR)
+            self._endings.close(connection, DisconnectReasonCode.PROTOCOL_ERROR)
         except Fault as fault:
-            self._close(connection, fault.reason)
+            self._endings.close(connection, fault.reason)
         except UnknownVersion:
             connection.write_bytes(_UNSUPPORTED)
-            self._close(connection, None)
+            self._endings.close(connection, None)
         except Turned as turned:
             self.counts.refused_connects += 1
             connection.write(mqtt5.ConnAckPacket(reason_code=turned.reason))
-            self._close(connection, None)
+            self._endings.close(connection, None)
         if connection.holds:
             self.exchange.touch(connection)
 
@@ -320,14 +309,14 @@ class Core:
             raise ProtocolViolation("the first packet is not CONNECT [MQTT-3.1.0-1]")
         self._door.full = len(self.connections) > self.limits.connections
         principal, client_id = self._door.check(connection, packet)
-        self._cut(client_id, DisconnectReasonCode.SESSION_TAKEN_OVER)
+        self._endings.cut(client_id, DisconnectReasonCode.SESSION_TAKEN_OVER)
         self.counts.connects += 1
         ended, settle = self._door.enter(connection, packet, principal, client_id)
         session = connection.session
         assert session is not None
         if ended is not None:
-            self._forget(ended)
-        self._wills.pop(client_id, None)
+            self._endings.forget(ended)
+        self._endings.keep_will(client_id)
         session.outlet = connection
         self._tell_dropped(session)
         settle()
@@ -370,101 +359,20 @@ class Core:
             if connection.session is not None:
                 exchange.pump(connection.session)
 
-    # Ends.
-
     def _look_at(self, connection: Connection, now: int) -> None:
         """End a connection whose time is over."""
         principal = connection.principal
         if principal is None:
             if now - connection.opened_at >= self.limits.connect_timeout * 1000:
-                self._close(connection, None)
+                self._endings.close(connection, None)
         elif self._gate.is_void(principal, now):
             expired = now >= principal.expires_at
             code = DisconnectReasonCode.MAX_CONNECT_TIME if expired else DisconnectReasonCode.NOT_AUTHORIZED
-            self._close(connection, code)
+            self._endings.close(connection, code)
         elif Hold.CONGESTED in connection.holds:
             if now - connection.congested_at >= _STALLED:
-                self._close(connection, None)
+                self._endings.close(connection, None)
         elif connection.holds:
             connection.seen_at = now
         elif connection.keep_alive and now - connection.seen_at > connection.keep_alive:
-            self._close(connection, DisconnectReasonCode.KEEP_ALIVE_TIMEOUT)
-
-    def _close(self, connection: Connection, reason: DisconnectReasonCode | None) -> None:
-        """End a connection from our side, telling version 5 why."""
-        if connection.closed:
-            return
-        self.counts.closed += reason is not None
-        if reason is not None and connection.level == codec5.LEVEL and connection.live:
-            connection.write(mqtt5.DisconnectPacket(reason_code=reason))
-        self._end(connection)
-
-    def _end(self, connection: Connection) -> None:
-        """A connection is over: its will goes out, and its session waits or ends."""
-        if connection.closed:
-            return
-        connection.end()
-        self.counts.disconnects += 1
-        self.connections.pop(connection.number, None)
-        for held in self.exchange.held_up.values():
-            held.pop(connection.number, None)
-        self.exchange.touch(connection)
-        session = connection.session
-        if session is None:
-            return
-        if connection.will is not None:
-            self._will(session, connection.will)
-        if session.outlet is connection:
-            self._leave(session)
-
-    def _leave(self, session: Session) -> None:
-        session.outlet = None
-        if not session.is_kept:
-            self._forget(session)
-            return
-        session.expires_at = lifetime(session.expiry, self.exchange.now)
-        self._note_end(session)
-        self.exchange.ledger.save(session)
-
-    def _note_end(self, session: Session) -> None:
-        if session.expires_at is not None:
-            heappush(self._ends, (session.expires_at, session.client_id))
-
-    def _cut(self, client_id: str, reason: DisconnectReasonCode | None = None) -> None:
-        """End whoever is connected under a client id."""
-        session = self.exchange.sessions.get(client_id)
-        match session.outlet if session is not None else None:
-            case Connection() as connection:
-                self._close(connection, reason or DisconnectReasonCode.SESSION_TAKEN_OVER)
-            case Local() as local:
-                self._end_local(local)
-            case _:
-                return
-
-    def _end_local(self, local: Local) -> None:
-        local.closed = True
-        self.locals.pop(local.session.client_id, None)
-        self.exchange.touch(local)
-        self._leave(local.session)
-
-    def _forget(self, session: Session) -> None:
-        """End a session: a will that still waits goes out now [3.1.3.2.2]."""
-        waiting = self._wills.pop(session.client_id, None)
-        for orphan in self.exchange.forget(session):
-            self._close(orphan, DisconnectReasonCode.SERVER_BUSY)
-        if waiting is not None:
-            self._send_will(waiting[1])
-
-    def _will(self, session: Session, will: mqtt5.Will) -> None:
-        delay = min(will.will_delay_interval, session.expiry)
-        if delay:
-            self._wills[session.client_id] = self.exchange.now + delay * 1000, will
-        else:
-            self._send_will(will)
-
-    def _send_will(self, will: mqtt5.Will) -> None:
-        message = from_will(will, self.exchange.now)
-        if message.retain:
-            self.exchange.retain(message)
-        found = self.exchange.subscriptions.match(message.topic)
-        self.exchange.route(found, message, None, None, withhold=False)
+            self._endings.close(connection, DisconnectReasonCode.KEEP_ALIVE_TIMEOUT)

@@ -279,3 +279,12 @@ def test_a_clock_that_is_set_back_stops_nothing(house):
     watcher.publish("will", packet_id=7)
     assert watcher.acks() == [7]
     assert link.is_open
+
+
+def test_coming_and_going_leaves_nothing_behind(house):
+    for _ in range(1_200):
+        house.client().cut()
+    assert len(house.core._endings._sessions) < 1_100
+    house.pass_time(LIMITS.session_expiry * 1_000 + 1_000)
+    assert house.core.exchange.sessions == {}
+    assert house.core._endings._sessions == []
