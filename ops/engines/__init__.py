@@ -1,0 +1,1 @@
+"""Engines that tests and trials start themselves: one folder each."""
