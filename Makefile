@@ -6,10 +6,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
             command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-fast check format bench docs lock clean
+.PHONY: help run demo test test-fast check format bench docs engines engine-cassandra lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 run: $(VENV)/.run ## start everything on embedded defaults: MQTT 1883, WebSocket 8083, HTTP 8080, data in ./var
 	@$(BIN)/tidings up
@@ -40,6 +40,12 @@ bench: $(VENV)/.dev ## the same clients on a bare broker and on Tidings: rates, 
 docs: $(VENV)/.dev ## generate AsyncAPI, OpenAPI and the tables in docs/
 	$(BIN)/python -m app.documents
 	$(BIN)/python -m tests.conformance.broker.document
+
+engines: $(BIN)/python ## fetch what the engines' tests need, into ./var/engines (Cassandra's jars, 67 MiB, by Maven)
+	@$(BIN)/python -m ops.engines.cassandra fetch
+
+engine-cassandra: $(BIN)/python ## run one Cassandra node, CQL on 127.0.0.1:9042, until Ctrl-C
+	@$(BIN)/python -m ops.engines.cassandra run
 
 lock: $(VENV)/.dev ## write what is installed now to constraints.txt
 	$(BIN)/pip freeze --exclude-editable > constraints.txt
