@@ -12,6 +12,7 @@ from tests.simulation.loop import SimLoop, run
 
 BEYOND = {
     "another_entry_at_the_same_place_is_fenced": "it is; but two contents of one epoch and number are one cell",
+    "two_owners_at_once_commit_one": "one is; but owners never share an epoch, and what they write would be one cell",
     "heads_never_fall": "heads do not; but the other cells of a header are judged one by one",
     "a_contradiction_harms_nobody_else": "cells are overwritten without a look at what stands there",
 }

@@ -1,0 +1,26 @@
+"""Engines that are dear to start: one a run (with `-n 2`: one a worker), and only if a test asks for it."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from ops.engines.cassandra.node import Node, missing
+from tests.processes import free_port
+
+
+@pytest.fixture(scope="session")
+def cassandra():
+    """A running node of Cassandra on loopback; skips, telling what is missing, where it cannot be had."""
+    if (reason := missing()) is not None:
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="cassandra-"))
+    node = Node(folder, free_port(), free_port())
+    try:
+        node.start()
+        node.wait()
+        yield node
+    finally:
+        node.stop()
+        shutil.rmtree(folder, ignore_errors=True)
