@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from prometheus_client.registry import Collector
+
 from acl.gate import TokenGate, bridge_claims, service_claims
 from acl.keys import KeySet
 from acl.tokens import Claims, issue
@@ -20,6 +22,7 @@ from broker.embedded import codec311
 from broker.embedded.durable import SqliteStore
 from broker.embedded.link import InProcessLink
 from broker.embedded.server import EmbeddedBroker
+from broker.metrics import BrokerCollector
 from broker.port import Broker, Endpoints, Limits
 from tidings.protocol.ids import Group
 from tidings.protocol.link import Link
@@ -29,12 +32,13 @@ LINK_TOKEN_MS: Final = 3_600_000
 
 @dataclass(frozen=True)
 class Door:
-    """A started broker and the ways to it."""
+    """A started broker, the ways to it, and its metrics where it is ours to count."""
 
     broker: Broker
     endpoints: Endpoints
     bridge_link: Callable[[Group], Link]
     service_link: Callable[[str], Link]
+    metrics: Collector | None = None
 
 
 @asynccontextmanager
@@ -66,6 +70,7 @@ async def _embedded(settings: Settings, ports: dict[str, int], gate: TokenGate) 
             endpoints,
             lambda group: InProcessLink(broker, f"bridge-{group}"),
             lambda process: InProcessLink(broker, f"api-{process}"),
+            BrokerCollector(lambda: broker.counts, broker.health),
         )
     finally:
         await broker.stop()

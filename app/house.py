@@ -73,6 +73,9 @@ class House:
         door = await stack.enter_async_context(
             open_door(self.settings, self._ports, TokenGate(verifier, revocations, jitter), signing)
         )
+        if door.metrics is not None:
+            self._registry.register(door.metrics)
+            stack.callback(self._registry.unregister, door.metrics)
         watch = PolicyWatch(shelves.policy, revocations, door.broker)
         await stack.enter_async_context(kept_running(watch.run()))
         bridge = self._bridge(shelves, door)

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.people import connected, next_on, register
@@ -96,3 +97,13 @@ async def test_the_amqtt_broker_carries_a_conversation(tmp_path: Path) -> None:
             assert (await next_on(at_alice, "/in/msg"))["id"] == "m1"
     finally:
         server.stop()
+
+
+def test_every_part_tells_its_metrics(tmp_path: Path) -> None:
+    server = TidingsUp(tmp_path / "data").start()
+    try:
+        told = httpx.get(f"{server.url}/metrics").text
+    finally:
+        server.stop()
+    for area in ("broker", "bridge", "stores", "services"):
+        assert f"\ntidings_{area}_" in told, area
