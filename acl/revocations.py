@@ -30,6 +30,18 @@ class Revocations:
         return self._version is not None
 
     @property
+    def version(self) -> int | None:
+        """The snapshot's version; None before the first."""
+        return self._version
+
+    def listed(self) -> list[Revocation]:
+        """List the snapshot, for a broker that keeps a copy in its own process."""
+        return [
+            Revocation(UserId(user), DeviceId(device), cut.tokens_from, cut.gone)
+            for (user, device), cut in self._cuts.items()
+        ]
+
+    @property
     def gone(self) -> frozenset[str]:
         """Client ids of devices that were logged out for good: their sessions and queues are to be deleted."""
         return frozenset(

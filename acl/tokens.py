@@ -20,6 +20,7 @@ from jwt import PyJWS, PyJWTError
 from msgspec import Meta, Struct
 
 from acl import filters
+from acl.jwks import VerifyingKeySet
 from acl.keys import KeySet
 from tidings.protocol import limits
 from tidings.protocol.errors import Code, Refusal
@@ -85,12 +86,12 @@ def issue(keys: KeySet, claims: Claims) -> str:
 class Verifier:
     """Verifies tokens against a key set that may be exchanged while it runs."""
 
-    def __init__(self, keys: KeySet, *, cached: int = _CACHED) -> None:
+    def __init__(self, keys: KeySet | VerifyingKeySet, *, cached: int = _CACHED) -> None:
         self._keys = {key.kid: key for key in keys.keys}
         self._most = cached
         self._known: OrderedDict[bytes, tuple[Claims, int]] = OrderedDict()
 
-    def use(self, keys: KeySet) -> None:
+    def use(self, keys: KeySet | VerifyingKeySet) -> None:
         """Take another key set from now on; what the old one verified is verified again."""
         self._keys = {key.kid: key for key in keys.keys}
         self._known.clear()

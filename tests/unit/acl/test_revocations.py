@@ -67,3 +67,12 @@ def test_whose_sessions_are_to_be_deleted() -> None:
     )
     snapshot.replace(1, [Revocation(ALICE, PHONE, 0, gone=True), banned, aged])
     assert snapshot.gone == {"alice:phone"}
+
+
+def test_a_copy_of_what_is_listed_voids_the_same() -> None:
+    snapshot, copy = Revocations(), Revocations()
+    assert snapshot.version is None
+    snapshot.replace(3, [Revocation(ALICE, PHONE, 10, gone=False), Revocation(ALICE, PHONE, 20, gone=False)])
+    copy.replace(snapshot.version or 0, snapshot.listed())
+    assert copy.version == 3
+    assert [copy.voids(ALICE, PHONE, at) for at in (9, 19, 20)] == [True, True, False]
