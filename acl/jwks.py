@@ -51,7 +51,7 @@ def decode(raw: bytes) -> VerifyingKeySet:
 
 
 def _key(entry: dict[str, Any]) -> VerifyingKey:
-    until = int(entry.get("until", 0))
+    until = int(entry["until"]) if "until" in entry else 0
     match entry["kty"], entry["crv"]:
         case "EC", "P-256":
             x, y = (int.from_bytes(_unb64(entry[name]), "big") for name in ("x", "y"))
