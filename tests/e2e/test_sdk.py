@@ -83,6 +83,29 @@ async def test_two_devices_see_the_same_log_also_what_the_other_sent(server: Tid
         assert {entry.device for entry in at_bob.entries(conv)} >= {phone.device, tablet.device, bob.device}
 
 
+async def test_what_was_read_on_one_device_is_read_on_the_others_also_on_one_that_was_off(server: TidingsUp) -> None:
+    person = await register(server, "Alice")
+    phone, bob = profile_of(server, person), await new_profile(server, "Bob")
+    tablet = profile_of(server, await register(server, "Alice", phone=person.phone, device="tablet"))
+    conv = ids.direct_conversation(phone.user, bob.user)
+    async with listening(bob) as at_bob, listening(phone) as at_phone:
+        async with listening(tablet) as at_tablet:
+            first = await at_bob.client.send_to(phone.user, "one")
+            await at_phone.until(lambda at: at.bodies(conv) == ["one"])
+            at_phone.client.mark_read(conv, first)
+            await at_tablet.until(lambda at: at.has_moved(conv, phone.user, "read", first))
+            positions = at_tablet.client.session.positions()
+        second = await at_bob.client.send_to(phone.user, "two")
+        await at_phone.until(lambda at: at.bodies(conv) == ["one", "two"])
+        at_phone.client.mark_read(conv, second)
+        await at_phone.until(lambda at: at.has_moved(conv, phone.user, "read", second))
+        async with listening(tablet, positions=positions) as at_tablet:
+            await at_tablet.until(lambda at: at.has_moved(conv, phone.user, "read", second))
+        fresh = profile_of(server, await register(server, "Alice", phone=person.phone, device="watch"))
+        async with listening(fresh) as at_watch:
+            await at_watch.until(lambda at: at.has_moved(conv, phone.user, "read", second))
+
+
 async def test_a_cut_in_the_middle_loses_and_doubles_nothing(server: TidingsUp) -> None:
     alice, bob, conv = await two(server)
     async with Wire(bob.ports["mqtt"]) as wire:

@@ -53,7 +53,8 @@ class Status(Struct, frozen=True):
 
 
 class Moved(Struct, frozen=True):
-    """A member's watermark moved: `user` has `kind` (`delivered`, `read`) everything up to `to`."""
+    """A member's watermark moved: `user` has `kind` (`delivered`, `read`) everything up to `to`. This user's own move
+    as well, whichever of the devices did it: what was read on one is read on all."""
 
     conv: ConvId
     user: UserId

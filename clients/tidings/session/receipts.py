@@ -69,10 +69,13 @@ class Receipts:
         claims = ((kind, mark.claim(base)) for kind, mark in self.mine.items())
         return [SendReceipt(kind, *claim) for kind, claim in claims if claim is not None and claim[0] < claim[1]]
 
-    def stored(self, kind: str, to: int) -> None:
-        """This user's own mark stands at `to`, whichever device moved it."""
-        if (mark := self.mine.get(kind)) is not None:
-            mark.stored = max(mark.stored, to)
+    def stored(self, kind: str, to: int) -> bool:
+        """This user's own mark stands at `to`, whichever device moved it. Tells whether that is news."""
+        mark = self.mine.get(kind)
+        if mark is None or to <= mark.stored:
+            return False
+        mark.stored = to
+        return True
 
     def own(self, seq: int, message_id: MessageId) -> None:
         """Watch an own message until everybody has read it (the newest `OWN_MOST` of them)."""

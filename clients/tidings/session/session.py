@@ -265,9 +265,9 @@ class Session:
     def _mark(self, conv: ConvId, user: UserId, kind: str, to: int) -> None:
         marks = self._marks(conv)
         if user == self.user:
-            marks.stored(kind, to)
-            return
-        if marks.move(user, kind, to):
+            if marks.stored(kind, to):
+                self._effects.append(Moved(conv, user, kind, to))
+        elif marks.move(user, kind, to):
             self._effects.append(Moved(conv, user, kind, to))
             self._passed(conv, marks)
 

@@ -221,6 +221,14 @@ def test_both_ticks_arrive_whichever_comes_first() -> None:
     assert statuses(session.received(*copy_of(1, 1), 3)) == [State.SENT, State.DELIVERED, State.READ]
 
 
+def test_what_another_own_device_read_is_told_once() -> None:
+    session = new_session()
+    session.connected(0)
+    moved = codec.encode(Receipt(WITH_BOB, ALICE, "read", 0, 3, 5, 1))
+    assert Moved(WITH_BOB, ALICE, "read", 3) in session.received(f"u/{ALICE}/in/receipt", moved, 2)
+    assert session.received(f"u/{ALICE}/in/receipt", moved, 3) == []
+
+
 @pytest.mark.parametrize("stored", [True, False])
 def test_an_old_message_that_was_tried_is_looked_up_before_it_is_sent_again(stored: bool) -> None:
     outbox, server, now = MemoryOutbox(), Server(), LOOK_UP_AFTER_MS + 10
