@@ -1,47 +1,71 @@
-"""`broker.port.Broker` over a Mosquitto of one's own: a child process with its folder.
+"""`broker.port.Broker` over a Mosquitto of one's own: a child process with its folder, and our plugin in it.
 
 Rules
-- Access is by user name and password; our tokens and rules come to Mosquitto by a plugin, which is later work. Until
-  then this broker is for trusted clients alone.
-- The process is ours: it is started, watched and stopped here, and nobody else's is touched.
-- Mosquitto without a plugin admits everyone from the start: `admit` has nothing to open.
+- The process is ours: it is started, watched and stopped here, and nobody else's is touched. One that ends by itself is
+  started again; one whose parent has ended ends too (the plugin sees to it).
+- What the plugin must know lies in two files (`control.py`), written again within `_TELL_SECONDS` of a change.
+- After `admit` the plugin lets devices in as soon as every bridge of `groups` has subscribed, at this start and after
+  every crash alike.
 """
 
 import asyncio
 import contextlib
 import getpass
+import logging
+import os
 import secrets
 import shutil
 import signal
-from collections.abc import Mapping
 from typing import Final
 
+from acl import jwks
+from acl.keys import KeySet
+from acl.revocations import Revocations
+from broker.mosquitto import control
 from broker.mosquitto.configuration import Settings, configuration
+from broker.mosquitto.control import OPERATOR, Control, digest_of
 from broker.mosquitto.operator import Door, Watch, kick
 from broker.port import Endpoints, Health
+from tidings.protocol.ids import Group
 
 READY_WITHIN: Final = 10.0
 """Seconds until a started Mosquitto must listen."""
 STOP_WITHIN: Final = 5.0
-_OPERATOR: Final = "tidings-operator"
+_TELL_SECONDS: Final = 0.2
+_AGAIN_SECONDS: Final = 0.2
 _CONNECTED: Final = "$SYS/broker/clients/connected"
 _SESSIONS: Final = "$SYS/broker/clients/total"
 _QUEUED: Final = "$SYS/broker/store/messages/count"
 _DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 
+log: Final = logging.getLogger(__name__)
+
 
 class MosquittoBroker:
-    """A Mosquitto started from the PATH. `passwords` are its users' passwords, by user name."""
+    """A Mosquitto started from the PATH. `keys` verify tokens (only their public halves leave this process),
+    `revocations` is a snapshot that somebody else refreshes, `groups` whose bridges there must be."""
 
-    def __init__(self, settings: Settings, passwords: Mapping[str, str], *, executable: str = "mosquitto") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        keys: KeySet,
+        revocations: Revocations,
+        groups: tuple[Group, ...] = (),
+        *,
+        executable: str = "mosquitto",
+    ) -> None:
         self._settings = settings
+        self._keys = keys
+        self._revocations = revocations
+        self._groups = groups
         self._secret = secrets.token_urlsafe(24)
-        self._passwords = {**passwords, _OPERATOR: self._secret}
         self._executable = executable
+        self._admitted = False
+        self._told: Control | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self._door = Door(settings.host, settings.mqtt, _OPERATOR, self._secret.encode())
+        self._door = Door(settings.host, settings.mqtt, OPERATOR, self._secret.encode())
         self._watch = Watch(self._door, (_CONNECTED, _SESSIONS, _QUEUED, _DROPPED))
-        self._watching: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def pid(self) -> int:
@@ -51,43 +75,19 @@ class MosquittoBroker:
     async def start(self) -> Endpoints:
         """Start Mosquitto and wait until it answers. Raises `OSError` when it is not installed or a port is taken."""
         settings = self._settings
-        program = _find(self._executable)
-        settings.folder.mkdir(parents=True, exist_ok=True)
-        await self._write_passwords()
-        settings.configuration.write_text(configuration(settings))
-        self._process = await asyncio.create_subprocess_exec(program, "-c", str(settings.configuration))
+        settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        control.write(settings.folder / control.JWKS, jwks.encode(self._keys))
+        self._tell()
+        settings.configuration.write_text(configuration(settings, os.getpid()))
+        await self._launch()
         await self._until_it_listens()
-        self._watching = asyncio.create_task(self._keep_watching())
+        self._tasks = [asyncio.create_task(work()) for work in (self._keep_alive, self._keep_telling, self._look)]
         return Endpoints(settings.host, settings.mqtt, websocket=settings.websocket)
 
-    async def _write_passwords(self) -> None:
-        path = self._settings.passwords
-        path.touch(mode=0o600)
-        path.write_text("".join(f"{name}:{password}\n" for name, password in self._passwords.items()))
-        hashing = await asyncio.create_subprocess_exec(_find("mosquitto_passwd"), "-U", str(path))
-        if await hashing.wait() != 0:
-            raise OSError("mosquitto_passwd could not hash the passwords")
-
-    async def _until_it_listens(self) -> None:
-        assert self._process is not None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READY_WITHIN):
-                while self._process.returncode is None:
-                    with contextlib.suppress(OSError):
-                        async with self._door.enter(_OPERATOR, clean=True):
-                            return
-                    await asyncio.sleep(0.02)
-        await self.stop()
-        raise OSError(f"mosquitto does not listen on {self._settings.host}:{self._settings.mqtt}; see its output above")
-
-    async def _keep_watching(self) -> None:
-        while True:
-            with contextlib.suppress(OSError):
-                await self._watch.run()
-            await asyncio.sleep(1)
-
     def admit(self) -> None:
-        """Mosquitto admits everyone who has a password."""
+        """Let devices in, as soon as every bridge has subscribed."""
+        self._admitted = True
+        self._tell()
 
     async def kick(self, client_id: str, *, forget: bool = False) -> None:
         """Disconnect a client by taking its connection over; `forget` deletes its session."""
@@ -108,11 +108,10 @@ class MosquittoBroker:
 
     async def stop(self) -> None:
         """Stop Mosquitto; it writes its sessions and queues before it ends."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
-            self._watching = None
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         process, self._process = self._process, None
         if process is None or process.returncode is not None:
             return
@@ -123,6 +122,62 @@ class MosquittoBroker:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+    def _tell(self) -> None:
+        """Write the control, if it is not what was told last."""
+        version = self._revocations.version
+        told = self._told
+        if told is not None and (told.admitted, told.version) == (self._admitted, version or 0):
+            return
+        self._told = Control(
+            admitted=self._admitted,
+            operator=digest_of(self._secret),
+            version=version or 0,
+            groups=self._groups,
+            revocations=tuple(self._revocations.listed()),
+        )
+        control.write(self._settings.folder / control.CONTROL, control.encode(self._told))
+
+    async def _keep_telling(self) -> None:
+        while True:
+            await asyncio.sleep(_TELL_SECONDS)
+            try:
+                self._tell()
+            except OSError as error:
+                self._told = None
+                log.warning("mosquitto cannot be told of revocations: %s", error)
+
+    async def _launch(self) -> None:
+        program = _find(self._executable)
+        self._process = await asyncio.create_subprocess_exec(program, "-c", str(self._settings.configuration))
+
+    async def _until_it_listens(self) -> None:
+        assert self._process is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_WITHIN):
+                while self._process.returncode is None:
+                    with contextlib.suppress(OSError):
+                        async with self._door.enter(OPERATOR, clean=True):
+                            return
+                    await asyncio.sleep(0.02)
+        await self.stop()
+        raise OSError(f"mosquitto does not listen on {self._settings.host}:{self._settings.mqtt}; see its output above")
+
+    async def _keep_alive(self) -> None:
+        while self._process is not None:
+            status = await self._process.wait()
+            log.error("mosquitto ended with %s; it is started again", status)
+            await asyncio.sleep(_AGAIN_SECONDS)
+            try:
+                await self._launch()
+            except OSError as error:
+                log.error("mosquitto cannot be started: %s", error)
+
+    async def _look(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                await self._watch.run()
+            await asyncio.sleep(_AGAIN_SECONDS)
 
 
 def settings_user() -> str:
