@@ -25,6 +25,12 @@ def now():
 
 def make_token_gate(order):
     """Make the gate of a host process, and its `revoke`. No jitter: a test knows when a token ends."""
+    revocations, revoke = make_revocations()
+    return TokenGate(Verifier(load(Path(order["keys"]))), revocations, lambda: 0.0), revoke
+
+
+def make_revocations():
+    """Make a snapshot, and what adds to it."""
     revocations = Revocations()
     revocations.replace(0, [])
     known = []
@@ -34,7 +40,7 @@ def make_token_gate(order):
         known.append(cut)
         revocations.replace(len(known), known)
 
-    return TokenGate(Verifier(load(Path(order["keys"]))), revocations, lambda: 0.0), revoke
+    return revocations, revoke
 
 
 class Mint:

@@ -37,6 +37,11 @@ socket where a stock client cannot misbehave.
 No broker's own PUBACK means that a message is stored: on the embedded broker a device's PUBACK waits until the bridge
 has acknowledged; on the others the canonical copy that comes back is the acknowledgement.
 
+Mosquitto asks the same gate by a plugin (`broker/mosquitto/plugin/`, ADR 0010), built where it runs from Debian's
+`mosquitto-dev`, `libmosquitto-dev` and a C compiler: `python -m broker.mosquitto.build`. Two things are different there.
+A will is not shown to a plugin at CONNECT: a forged one does not refuse the connection, it is refused when it is sent.
+A refusal that is no fault of the token (devices are not admitted yet) closes the connection without an answer.
+
 amqtt changes a session as it reads CONNECT, before it asks who is there. Our door (`broker/amqtt/door.py`) reads
 CONNECT first and hands it on only when the gate has let token, binding and will pass; it also ends silent and
 oversized connections, which amqtt does not.
@@ -53,9 +58,9 @@ _BROKERS = (
     ),
     (
         "Mosquitto",
-        "`broker/mosquitto/`; not yet by `tidings up`",
+        "`TIDINGS_BROKER=mosquitto`",
         "one production node",
-        "user name and password; a plugin is later work",
+        "asked by our plugin, and remembered there",
         "loses its last second; the store's gap repair heals it",
     ),
     (

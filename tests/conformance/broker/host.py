@@ -13,8 +13,11 @@ from pathlib import Path
 
 import msgspec
 
+from acl.keys import KeySet, load, make_key
 from broker.port import Limits
-from tests.conformance.broker.gates import PASSWORD, USERNAME, OpenGate
+from tests.conformance.broker.gates import OpenGate
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def clock():
@@ -31,17 +34,35 @@ def make_gate(order):
     return make_token_gate(order)
 
 
+def make_mosquitto(order):
+    """Make a Mosquitto, whose gate is made in its own process, and what can revoke."""
+    from broker.mosquitto.build import build
+    from broker.mosquitto.configuration import Settings
+    from broker.mosquitto.server import MosquittoBroker, settings_user
+    from tests.conformance.acl.keys import make_revocations
+
+    tokens = order.get("gate") == "tokens"
+    keys = load(Path(order["keys"])) if tokens else KeySet((make_key(),))
+    revocations, revoke = make_revocations()
+    settings = Settings(
+        folder=Path(order["folder"]),
+        mqtt=order["mqtt"],
+        websocket=order["websocket"],
+        plugin=build(ROOT / "var" / "mosquitto-plugin"),
+        python=Path(sys.executable),
+        user=settings_user(),
+        limits=msgspec.convert(order["limits"], Limits),
+        path=(ROOT,),
+        gate="" if tokens else f"{OpenGate.__module__}:{OpenGate.__name__}",
+    )
+    return MosquittoBroker(settings, keys, revocations), revoke
+
+
 def make_broker(order, gate):
     """Make the ordered broker."""
     limits = msgspec.convert(order["limits"], Limits)
     folder, mqtt, websocket = Path(order["folder"]), order["mqtt"], order["websocket"]
     match order["kind"]:
-        case "mosquitto":
-            from broker.mosquitto.configuration import Settings
-            from broker.mosquitto.server import MosquittoBroker, settings_user
-
-            settings = Settings(folder=folder, mqtt=mqtt, websocket=websocket, user=settings_user(), limits=limits)
-            return MosquittoBroker(settings, {USERNAME: PASSWORD})
         case "amqtt":
             from broker.amqtt.server import AmqttBroker
 
@@ -70,8 +91,11 @@ def say(value):
 
 
 async def main(order):
-    gate, revoke = make_gate(order)
-    broker = make_broker(order, gate)
+    if order["kind"] == "mosquitto":
+        broker, revoke = make_mosquitto(order)
+    else:
+        gate, revoke = make_gate(order)
+        broker = make_broker(order, gate)
     await broker.start()
     broker.admit()
     say({"pids": [pid for pid in (getattr(broker, "pid", 0),) if pid]})

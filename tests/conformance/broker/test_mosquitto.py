@@ -1,16 +1,8 @@
-"""The suite on Mosquitto, by password: our tokens and rules reach it with a plugin, which is later work."""
+"""The suite of sessions on Mosquitto with our plugin, whose gate is open to one password."""
 
-import shutil
+from tests.conformance.broker.mosquitto import NEEDS_MOSQUITTO
 
-import pytest
-
-pytestmark = [
-    pytest.mark.mosquitto,
-    pytest.mark.skipif(
-        shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin") is None and shutil.which("mosquitto") is None,
-        reason="mosquitto is not installed; Debian: apt install mosquitto",
-    ),
-]
+pytestmark = NEEDS_MOSQUITTO
 
 
 def test_mosquitto(run, name):
