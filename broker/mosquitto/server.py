@@ -149,7 +149,10 @@ class MosquittoBroker:
 
     async def _launch(self) -> None:
         program = _find(self._executable)
-        self._process = await asyncio.create_subprocess_exec(program, "-c", str(self._settings.configuration))
+        # A session of its own: the terminal's Ctrl-C is for us, who drain before Mosquitto ends.
+        self._process = await asyncio.create_subprocess_exec(
+            program, "-c", str(self._settings.configuration), start_new_session=True
+        )
 
     async def _until_it_listens(self) -> None:
         assert self._process is not None
