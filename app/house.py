@@ -71,7 +71,7 @@ class House:
         await revocations.refresh(shelves.policy)
         await stack.enter_async_context(kept_running(pruned(shelves.log)))
         door = await stack.enter_async_context(
-            open_door(self.settings, self._ports, TokenGate(verifier, revocations, jitter), signing)
+            open_door(self.settings, self._ports, TokenGate(verifier, revocations, jitter), signing, revocations)
         )
         if door.metrics is not None:
             self._registry.register(door.metrics)

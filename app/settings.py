@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     tls_port: int = Field(0, ge=0, le=65535, description="MQTT over TLS; needs tls_certificate and tls_key")
     tls_certificate: Path | None = Field(None, description="PEM file with the certificate chain")
     tls_key: Path | None = Field(None, description="PEM file with the private key")
-    broker: Literal["embedded", "amqtt"] = Field("embedded", description="which broker `tidings up` runs")
+    broker: Literal["embedded", "mosquitto", "amqtt"] = Field("embedded", description="which broker `tidings up` runs")
     development: bool = Field(True, description="SMS go to the development inbox; loopback has no address limits")
     limits_messages_a_minute: int = Field(100, ge=0, description="messages a user may send a minute; 0: no limit")
     token_seconds: int = Field(3_600, ge=60, le=86_400, description="lifetime of an access token")
