@@ -70,9 +70,7 @@ class Transcript:
         begun = time.perf_counter()
         at_bob.client.mark_read(conv, seq)
         await self._step("tell Alice it was read", at_alice.until(lambda event: _moved(event, conv, "read", seq)))
-        self._say(
-            f"Alice  sees ✓✓ read ({_ms(begun)} after Bob looked: ticks are merged, one notice per 3 s)"
-        )
+        self._say(f"Alice  sees ✓✓ read ({_ms(begun)} after Bob looked: ticks are merged, one notice per 3 s)")
 
     async def _in_a_group(self, at_alice: "Seat", at_bob: "Seat", alice: Profile, bob: Profile) -> None:
         group = await self._step("create the group", self._create_group(alice, bob))
