@@ -115,11 +115,15 @@ class Owner:
         begins anew, as a new process would."""
         failed = 0
         while True:
-            await self._live()
+            try:
+                await self._live()
+            except Exception as error:
+                self._fail(error)
             if self._failure is None:
                 return
             self.troubles["serve"] = f"it failed and begins anew: {self._failure!r}"
             await self.abandon()
+            await self._link.close()
             await asyncio.sleep(pause(failed, self._around.jitter()))
             failed += 1
             self._failure = None
@@ -139,7 +143,8 @@ class Owner:
         self._go_on()
         while not self._is_over():
             await self._serve(self._machine)
-        await self._link.close()
+        if self._failure is None:
+            await self._link.close()
 
     async def _serve(self, machine: LaneGroup) -> None:
         """Connect, and serve until the link is lost."""
@@ -166,7 +171,7 @@ class Owner:
         machine = self._machine
         if machine is not None and not machine.given_up and machine.connected_now:
             self._feed(machine.drain)
-            await self._until(lambda machine: machine.idle or self._link_is_lost or bool(machine.given_up))
+            await self._until(lambda machine: machine.idle or self._link_is_lost or self._is_over())
         self._stopping = True
         self._changed.set()
         await self._link.close()
@@ -210,10 +215,7 @@ class Owner:
     def _receive(self, messages: Sequence[Inbound]) -> None:
         assert self._machine is not None
         self._heard = True
-        try:
-            self._feed(self._machine.receive, messages)
-        except Exception as error:  # the caller is the broker's: our failure must not become its own
-            self._fail(error)
+        self._feed(self._machine.receive, messages)
 
     def _lost(self) -> None:
         if self._link_is_lost:
@@ -227,8 +229,13 @@ class Owner:
     # Effects.
 
     def _feed(self, result: Callable[..., None], *told: object) -> None:
-        result(*told, self._now())
-        self._go_on()
+        if self._failure is not None:
+            return  # what a failed machine decides is not to be believed
+        try:
+            result(*told, self._now())
+            self._go_on()
+        except Exception as error:  # whoever tells us, the broker or a timer, must not fail by our failure
+            self._fail(error)
 
     def _go_on(self) -> None:
         machine = self._machine

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import pytest
 
 from bridge.bridge import Bridge
+from bridge.lanegroup import LaneGroup
 from tests.simulation.loop import SimLoop, run
 from tests.unit.bridge.faults import Fault, FaultyLog
 from tests.unit.bridge.house import ALICE, BOB, DIRECT, PHONE, World, settled, text
-from tidings.protocol import codec
+from tidings.protocol import codec, ids
 from tidings.protocol.errors import Code
-from tidings.protocol.payloads import Message
+from tidings.protocol.payloads import DeviceState, Message
 
 History = Callable[[World, FaultyLog, Bridge], Coroutine[Any, Any, None]]
 
@@ -377,3 +379,50 @@ def test_a_cut_while_connecting_is_tried_again() -> None:
         assert bridge.ready()
 
     play(history)
+
+
+@pytest.mark.parametrize("input_", ["tick", "connected", "loaded"])
+def test_a_failure_at_any_input_begins_anew(input_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = getattr(LaneGroup, input_)
+    failures = [ZeroDivisionError("scripted")]
+
+    def broken(self: LaneGroup, *told: Any) -> None:
+        if failures:
+            raise failures.pop()
+        sound(self, *told)
+
+    monkeypatch.setattr(LaneGroup, input_, broken)
+
+    async def history(_: SimLoop) -> None:
+        world = World()
+        bridge = world.bridge()
+        await bridge.start()
+        state = DeviceState("online", "c1")
+        world.session.say((f"u/{ALICE}/{PHONE}/state/{ids.lane_of(ALICE)}", codec.encode(state)), text("m1"))
+        await settled(20)
+        assert not failures
+        assert bridge.ready(), bridge.reasons()
+        world.session.say(text("m2"))
+        await settled()
+        assert [row.id for row in await world.log.rows(DIRECT, 1, 9)] == ["created", "m1", "m2"]
+        await bridge.stop()
+
+    run(1, history)
+
+
+def test_blocks_are_read_again_on_reconnect() -> None:
+    async def history(_: SimLoop) -> None:
+        world = World()
+        bridge = world.bridge()
+        await bridge.start()
+        world.session.say(text("m1"))
+        await settled()
+        world.people.people[BOB] = msgspec.structs.replace(world.people.people[BOB], blocks=frozenset({ALICE}))
+        world.session.cut()
+        await settled(1)
+        world.session.say(text("m2"))
+        await settled()
+        assert [message.id for message in world.session.messages(BOB)] == ["m1"]
+        await bridge.stop()
+
+    run(1, history)
