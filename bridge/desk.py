@@ -90,6 +90,10 @@ class Desk:
         self._ready.clear()
         self.waiting = 0
 
+    def forget_people(self) -> None:
+        """Ask the directory again: what it tells of meanwhile may not have come."""
+        self._people.forget()
+
     # What was looked up.
 
     def loaded(self, conv: ConvId, snapshot: Snapshot | None) -> None:

@@ -110,6 +110,7 @@ class LaneGroup:
 
     def connected(self, now: Moment) -> None:
         """The link is there. What was not answered before is published again."""
+        self._desk.forget_people()
         self._pipeline.is_connected()
         self._advance(now)
 
@@ -179,7 +180,7 @@ class LaneGroup:
         if isinstance(reply, Refusal):
             self._refusals.refuse(item, reply)
         else:
-            self._pipeline.send((outgoing.answer(reply, item.sender),))
+            self._pipeline.reply(outgoing.answer(reply, item.sender))
             self._refusals.finish(item.inbound)
         self._advance(now)
 
@@ -237,7 +238,7 @@ class LaneGroup:
                 self._ask(item, request)
 
     def _ask(self, item: Item, request: DoHeads | DoSync) -> None:
-        if len(self._questions) >= self._bounds.questions:
+        if len(self._questions) >= self._bounds.questions or self._pipeline.filling.is_full(self._bounds):
             self._refusals.overload(item)
             return
         sender = item.sender

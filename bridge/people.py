@@ -1,7 +1,8 @@
 """What is known of people, for 30 s: the directory's answers, so that a batch costs at most one read.
 
 Rules: an answer is kept with its time; who does not exist is kept as well. A block or a rename counts after 30 s at the
-latest (design, section 2, promise 6). One question is open at a time; what is missing meanwhile goes into the next.
+latest (design, section 2, promise 6), after a reconnect at once. One question is open at a time; what is missing
+meanwhile goes into the next.
 """
 
 from collections.abc import Iterable, Mapping
@@ -66,6 +67,11 @@ class PeopleCache:
             del self._until[oldest]
             self.generation += 1
             self.people.pop(oldest, None)
+
+    def forget(self) -> None:
+        """Ask again for whoever is needed next."""
+        self._until.clear()
+        self.generation += 1
 
     def __len__(self) -> int:
         return len(self._until)

@@ -55,6 +55,12 @@ class Pipeline:
         """Publish after the commit of what is being filled."""
         self.filling.send(messages)
 
+    def reply(self, message: Outbound) -> None:
+        """Send one device's own answer. Unlike what is fanned out it is a payload of its own, and counts by its
+        bytes."""
+        self.filling.send((message,))
+        self.filling.size += len(message.payload)
+
     def row(self, conv: ConvId, seq: int) -> Row | None:
         """Find a row that is decided and perhaps not committed: the store is no witness of it yet."""
         batches = (self.filling,) if self.flight is None else (self.filling, self.flight)

@@ -33,6 +33,7 @@ class Refusals:
 
     def __init__(self, group: Group, pipeline: Pipeline, bounds: Bounds) -> None:
         self._group = group
+        self._bounds = bounds
         self._pipeline = pipeline
         self._letters: Rates[str] = Rates(bounds.dead_letters_a_minute, _MINUTE)
         self._remembered: OrderedDict[bytes, Refusal] = OrderedDict()
@@ -51,6 +52,9 @@ class Refusals:
 
     def refuse_unreadable(self, inbound: Inbound, unreadable: Unreadable, now: Moment) -> None:
         """Refuse what asks for nothing that can be done."""
+        if not inbound.qos and self._pipeline.filling.is_full(self._bounds):
+            metrics.DROPPED.labels("too much waits").inc()
+            return
         refusal = unreadable.refusal
         metrics.REFUSED.labels(str(refusal.code)).inc()
         if unreadable.command is not None:

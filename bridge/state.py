@@ -164,7 +164,9 @@ class State:
 
     def _remember(self, row: Row) -> None:
         # In order of time, so the oldest come first: what is past its time, or one too many, is dropped there.
-        self.ids[row.sender, row.device, row.id] = Known(row.seq, row.digest, row.at)
+        key = (row.sender, row.device, row.id)
+        self.ids.pop(key, None)  # one that is used again after its time
+        self.ids[key] = Known(row.seq, row.digest, row.at)
         oldest = next(iter(self.ids))
         if row.at - self.ids[oldest].at > KEPT_MS:
             del self.ids[oldest]

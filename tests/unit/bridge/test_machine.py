@@ -9,8 +9,8 @@ from msgspec import Raw
 from bridge import outgoing
 from bridge import state as state_module
 from bridge.batch import Bounds
-from bridge.effects import Ack, AskPeople, Commit, Effect, GiveUp, Keep, Load, Moment, Publish
-from bridge.intake import Item
+from bridge.effects import Ack, Answer, AskPeople, Commit, Effect, GiveUp, Keep, Load, Moment, Publish
+from bridge.intake import Item, Sender
 from bridge.lanegroup import LaneGroup
 from bridge.state import State
 from stores.memory.log import MemoryLog
@@ -19,11 +19,12 @@ from stores.ports.entries import Conversation, Epoch, JournalEntry, Member, Open
 from stores.ports.log import Outcome
 from tests.unit.bridge.deciding import direct, done, group
 from tests.unit.bridge.house import ALICE, BOB, DIRECT, GROUP, NOW, PHONE, text
+from tidings.protocol import codec
 from tidings.protocol.commands import RemoveMember
 from tidings.protocol.errors import Code, Refusal
 from tidings.protocol.ids import DeviceId, MessageId
 from tidings.protocol.link import Handle, Inbound
-from tidings.protocol.payloads import Command, DoHeads
+from tidings.protocol.payloads import Command, DoHeads, DoSync, Message, SyncReply
 
 E = TypeVar("E")
 SNAPSHOT = Snapshot(
@@ -58,7 +59,11 @@ class Hands:
         """Answer the load and the question about people that a first message asks."""
         (load,) = self.effects(Load)
         self.machine.loaded(load.conv, SNAPSHOT, self.now)
-        (asked,) = self.effects(AskPeople)
+        self.know()
+
+    def know(self) -> None:
+        """Answer the question about people that a first message asks, and the first after a reconnect."""
+        asked = self.one(AskPeople)
         self.machine.told_people(asked.users, {who: Person(who) for who in asked.users}, self.now)
 
     def effects(self, form: type[E]) -> list[E]:
@@ -101,6 +106,7 @@ def test_the_answer_to_a_publish_of_a_cut_connection_is_not_taken_for_a_later_on
     again = hands.one(Publish)
     assert again.messages == old.messages
     hands.say(text("m2"), connection=2)
+    hands.know()
     hands.machine.published(old.number, hands.now)
     assert hands.machine.take() == [], "the second is still on its way"
     hands.machine.published(again.number, hands.now)
@@ -308,3 +314,54 @@ def test_a_remembered_refusal_keeps_nothing_of_what_it_went_through() -> None:
             refusals.check_repeat(command)
         assert told.value.retry_after == 1.5
     assert [kept.__traceback__ for kept in refusals._remembered.values()] == [None]
+
+
+GARBAGE = (f"u/{ALICE}/{PHONE}/out/{DIRECT[2:4]}/{DIRECT}/msg", b"\xff")
+
+
+def test_what_nobody_waits_for_is_dropped_while_nothing_can_leave() -> None:
+    hands = Hands(Bounds(batch_outgoing=50))
+    hands.say(text("m1"))
+    hands.ready()
+    hands.one(Commit)
+    for _ in range(10):
+        hands.machine.receive([Inbound(*GARBAGE, 0, Handle(1, 0))] * 100, hands.now)
+    filling = hands.machine._pipeline.filling
+    assert len(filling.outgoing) == 50
+    hands.say(GARBAGE)
+    assert len(filling.outgoing) == 51, "at QoS 1 it is told: the link bounds how many wait"
+
+
+def test_questions_wait_while_nothing_can_leave() -> None:
+    hands = Hands(Bounds(batch_bytes=5_000))
+    hands.say(text("m1"))
+    hands.ready()
+    hands.one(Commit)
+    asked = (f"u/{ALICE}/{PHONE}/do/{DIRECT[2:4]}/sync", codec.encode(DoSync(MessageId("s1"), DIRECT)))
+    page = tuple(Message(conv=DIRECT, seq=seq, body="x" * 500) for seq in range(1, 11))
+    answer_ = SyncReply(MessageId("s1"), DIRECT, page, False, 1, 10)
+    for _ in range(5):
+        hands.machine._ask(_asking(asked), DoSync(MessageId("s1"), DIRECT))
+        for effect in hands.machine.take():
+            assert isinstance(effect, Answer)
+            hands.machine.answered(effect.question, answer_, hands.now)
+    topics_ = [message.topic.rsplit("/", 1)[1] for message in hands.machine._pipeline.filling.outgoing]
+    assert topics_ == ["reply", "error", "error", "error", "error"]
+
+
+def _asking(asked: tuple[str, bytes]) -> Item:
+    inbound = Inbound(*asked, 1, Handle(1, 9))
+    return Item(inbound, DoSync(MessageId("s1"), DIRECT), Sender(ALICE, PHONE), "s1")
+
+
+def test_a_key_that_is_used_again_after_its_time_is_the_newest_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "IDS_MOST", 3)
+    talk = direct()
+    done(talk.say(ALICE, "one", id_="again"))
+    talk.now += state_module.KEPT_MS - 10
+    done(talk.say(ALICE, "two", id_="two"))
+    talk.now += 20
+    done(talk.say(ALICE, "three", id_="again"))
+    done(talk.say(ALICE, "four", id_="four"))
+    done(talk.say(ALICE, "five", id_="five"))
+    assert [id_ for _, _, id_ in talk.state.ids] == ["again", "four", "five"]
