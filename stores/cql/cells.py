@@ -6,7 +6,7 @@ Rules
   last; the same bytes with the same timestamp change nothing, so every write may be repeated, and may land late.
 - Writes raise `StoreUnavailable` (surely not done, and never will be) or `OutcomeUnknown` (done, or done later, or
   never). Reads raise `StoreUnavailable`. What a call acknowledged, every later read sees (QUORUM).
-- Only `append_journal` is a lightweight transaction, and only the journal is read at serial consistency.
+- Only journals have lightweight transactions (an append; the seal of what is forgotten), and serial reads.
 """
 
 from collections.abc import Sequence
@@ -52,6 +52,11 @@ class JournalCells(Protocol):
 
     async def published(self, group: Group) -> int:
         """Read that note; it may be behind. 0: none."""
+        ...
+
+    async def forget_journal(self, group: Group, below: int) -> int:
+        """Forget entries with `n < below`, by whole partitions: perhaps fewer; tells how many. Only what is noted as
+        published may be asked for. An append to a place that is forgotten finds another entry there, for ever."""
         ...
 
 

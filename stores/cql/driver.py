@@ -7,6 +7,8 @@ Rules
   write, a request refused as invalid. All else that fails a write (a time-out, a lost connection, an overloaded
   coordinator) is `OutcomeUnknown`. A conditional write that finds too few replicas is unknown as well: its last phase
   tells that after the value was agreed on.
+- Driver errors have no common ancestor (a lost connection's is none of `DriverException`): whatever comes out of a
+  request is translated, what it does not know as unknown.
 - Reads may be sent to a second node when the first is slow, and again after a time-out. A failed read is
   `StoreUnavailable`.
 - The driver's thread and the caller's loop meet in `call_soon_threadsafe` alone. At most 1,024 requests are in flight;
@@ -19,7 +21,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Final, Self, TypeAlias
 
-from cassandra import ConsistencyLevel, DriverException, RequestValidationException, Unavailable
+from cassandra import ConsistencyLevel, RequestValidationException, Unavailable
 from cassandra.cluster import (
     EXEC_PROFILE_DEFAULT,
     Cluster,
@@ -101,14 +103,14 @@ class CqlSession:
         """Carry out a statement that changes the schema, and wait until all nodes agree. Raises `StoreUnavailable`."""
         try:
             await asyncio.to_thread(self._session.execute, cql, timeout=30.0)
-        except (DriverException, NoHostAvailable, OSError) as error:
+        except Exception as error:
             raise StoreUnavailable(_told(error)) from error
 
     async def prepare(self, cql: str, ask: Ask) -> Request:
         """Prepare a statement on the cluster. Raises `StoreUnavailable`."""
         try:
             return Request(await asyncio.to_thread(self._session.prepare, cql), ask)
-        except (DriverException, NoHostAvailable, OSError) as error:
+        except Exception as error:
             raise StoreUnavailable(_told(error)) from error
 
     async def execute(self, request: Request, values: Values) -> Found:
@@ -130,7 +132,7 @@ class CqlSession:
         async with self._slots:
             try:
                 return await _Answer(self._session.execute_async(statement, execution_profile=profile)).future
-            except (DriverException, NoHostAvailable, OSError) as error:
+            except Exception as error:
                 raise _translated(error, ask) from error
 
 
@@ -178,7 +180,7 @@ def _connected(hosts: list[str], port: int, datacenter: str | None) -> tuple[Clu
     )
     try:
         return cluster, cluster.connect()
-    except (DriverException, NoHostAvailable, OSError) as error:
+    except Exception as error:
         cluster.shutdown()
         raise StoreUnavailable(_told(error)) from error
 

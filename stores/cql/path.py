@@ -19,13 +19,16 @@ from stores.cql.reading import CqlReader, oldest_first
 from stores.cql.requests import together
 from stores.ports.entries import Epoch, IdKey, IdRecord, JournalEntry, MarkMove, Member, Opened, Row, Snapshot
 from stores.ports.log import Outcome
+from tidings.protocol import limits
 from tidings.protocol.errors import OutcomeUnknown, StoreUnavailable
-from tidings.protocol.ids import ConvId, Group
+from tidings.protocol.ids import GROUPS, ConvId, Group
 
 BUCKET: Final = 1_000
 """Rows of a partition: at 1 KiB a row about 1 MB, far below what the engines advise against."""
 TAIL: Final = 100
 """Rows a snapshot brings along."""
+KEPT_MS: Final = limits.ID_KEPT_SECONDS * 1_000
+"""How long journal entries are kept at least; records of the id index have their own, longer life in the store."""
 _PAGE: Final = 200
 """Journal entries read at once."""
 _NOTE_EVERY: Final = 16
@@ -84,6 +87,21 @@ class CqlLog(CqlReader):
     async def find_id(self, key: IdKey) -> IdRecord | None:
         """Look one idempotency key up in the index."""
         return await self._cells.id(key)
+
+    async def prune(self, now: int) -> int:
+        """Forget journal entries that are older than `KEPT_MS` and noted as published, by whole partitions; tells how
+        many. One call forgets a bounded number a group: call it again while it tells more than 0. May run beside the
+        owners, and twice at once."""
+        return sum([await self._prune(group, now - KEPT_MS) for group in GROUPS])
+
+    async def _prune(self, group: Group, before: int) -> int:
+        published = await self._cells.published(group)
+        below = 0
+        for entry in await self._cells.journal(group, 0, _PAGE) if published else ():
+            if entry.n >= published or entry.at >= before:
+                break
+            below = entry.n + 1
+        return await self._cells.forget_journal(group, below) if below else 0
 
     async def _journal_above(self, group: Group, after: int) -> list[JournalEntry]:
         entries: list[JournalEntry] = []

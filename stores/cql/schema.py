@@ -14,8 +14,9 @@ import re
 from typing import Final
 
 from stores.cql.driver import Ask, CqlSession
+from tidings.protocol import limits
 
-ID_SECONDS: Final = 8 * 86_400
+ID_SECONDS: Final = limits.ID_KEPT_SECONDS + 86_400
 """Life of a record of the id index, from its writing. Promised are seven days from the row's time; the eighth is for
 clocks that differ, and for an owner that wrote it long after it read its clock."""
 

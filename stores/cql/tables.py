@@ -42,7 +42,7 @@ STATEMENTS: Final[dict[str, tuple[Ask, str]]] = {
         Ask.COMPARE,
         "UPDATE {k}.journal SET sealed = true WHERE lane_group = ? AND slot = ? IF sealed = null",
     ),
-    "empty": (Ask.WRITE, "DELETE FROM {k}.journal WHERE lane_group = ? AND slot = ? AND n >= ?"),
+    "empty": (Ask.WRITE, "DELETE FROM {k}.journal WHERE lane_group = ? AND slot = ? AND n >= 0"),
     "put_published": (
         Ask.WRITE,
         "INSERT INTO {k}.positions (lane_group, published) VALUES (?, ?) USING TIMESTAMP ?",
@@ -149,15 +149,15 @@ class CqlCells:
         """Read that note."""
         return (await self._positions(group))[0]
 
-    async def forget_journal(self, group: Group, before: int) -> int:
-        """Seal and empty the slots that end below `n = before`; tells the lowest `n` that is not forgotten."""
-        slot = await self._pruned(group)
-        while (slot + 1) * self._slot <= before:
+    async def forget_journal(self, group: Group, below: int) -> int:
+        """Seal, then empty, the slots that end below; tells how many entries they held."""
+        first = slot = await self._pruned(group)
+        while (slot + 1) * self._slot <= below:
             await self._session.execute(self._ask["seal"], (group, slot))
-            await self._session.execute(self._ask["empty"], (group, slot, 0))
+            await self._session.execute(self._ask["empty"], (group, slot))
             slot += 1
             await self._session.execute(self._ask["put_pruned"], (group, slot, slot))
-        return slot * self._slot
+        return (slot - first) * self._slot - (first == 0 < slot)  # numbers begin at 1
 
     async def _pruned(self, group: Group) -> int:
         """Read the first slot that is not pruned."""

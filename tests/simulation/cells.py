@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from stores.cql.cells import EpochRow
-from stores.ports.entries import Conversation, IdKey, IdRecord, JournalEntry, MarkMove, Member
+from stores.ports.entries import Conversation, Epoch, IdKey, IdRecord, JournalEntry, MarkMove, Member
 from tidings.protocol.errors import OutcomeUnknown, StoreUnavailable
 from tidings.protocol.ids import ConvId, Group, UserId
 
@@ -36,6 +36,8 @@ class CellFaults(NamedTuple):
     lateness: tuple[float, float] = (0.01, 60.0)
 
 
+_FORGOTTEN: Final = "forgotten"
+"""The owner of what stands where an entry was forgotten."""
 NO_FAULTS: Final = CellFaults()
 
 
@@ -118,7 +120,8 @@ class SimCells:
     async def journal(self, group: Group, after: int, limit: int) -> list[JournalEntry]:
         await self._read()
         entries = self._journal.get(group, {})
-        return [entries[n] for n in sorted(entries) if n > after][:limit]
+        kept = [entries[n] for n in sorted(entries) if n > after and entries[n].owner != _FORGOTTEN]
+        return kept[:limit]
 
     async def put_published(self, group: Group, n: int) -> None:
         await self._write(lambda: self._published.put((group,), n, n))
@@ -126,6 +129,16 @@ class SimCells:
     async def published(self, group: Group) -> int:
         await self._read()
         return self._published.get((group,)) or 0
+
+    async def forget_journal(self, group: Group, below: int) -> int:
+        def land() -> int:
+            journal = self._journal.get(group, {})
+            forgotten = [n for n, entry in journal.items() if n < below and entry.owner != _FORGOTTEN]
+            for n in forgotten:
+                journal[n] = JournalEntry(group, n, Epoch(0), 0, fence=True, owner=_FORGOTTEN)
+            return len(forgotten)
+
+        return await self._write(land)
 
     # The index and the lists.
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from stores.cql.path import CqlLog
+from stores.cql.path import KEPT_MS, CqlLog
 from stores.ports.entries import (
     Conversation,
     Epoch,
@@ -205,3 +205,18 @@ def test_it_is_all_three_ports() -> None:
     log = CqlLog(SimCells(random.Random(0)))
     ports: tuple[LogWriter, LogReader, Journal] = (log, log, log)  # mypy's to check
     assert ports
+
+
+def test_what_is_old_and_noted_as_published_is_forgotten() -> None:
+    async def history(cells: Faulty, log: CqlLog) -> None:
+        await log.open(GROUP, "p1", 1)
+        for n in range(2, 40):
+            await log.commit(replace(entry(n, 1, row(n - 1)), published=n - 1, at=n))
+        assert await log.prune(KEPT_MS) == 0
+        assert await log.prune(KEPT_MS + 10) == 9
+        assert await log.prune(KEPT_MS + 99) == 21
+        assert await log.prune(KEPT_MS + 99) == 0
+        assert [entry.n for entry in await log.read(GROUP, 0, 99)] == list(range(31, 40))
+        assert await log.commit(entry(5, 1, row(9, "late"))) is Outcome.FENCED
+
+    play(history)
