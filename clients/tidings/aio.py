@@ -2,28 +2,26 @@
 
 Rules
 - It connects, reconnects (1, 2, 4 … 60 s with jitter), subscribes and carries effects out; it decides nothing else.
-- MQTT 5 with a session of 30 days; MQTT 3.1.1 when the broker refuses version 5.
+- MQTT 5; MQTT 3.1.1 when the broker refuses version 5. The ways to a broker are in `transport`.
+- A listener is seen as online as long as it is connected: by its state, and by a will with the same connection id.
 - A refused token is refreshed once per refusal (`refresh`), and again later while the server cannot; without a way to,
   the client ends with `Refusal`.
 - Not more than `EVENTS_MOST` effects wait for the application: then the socket is read no further.
 """
 
 import asyncio
-import logging
 import math
 import random
 import secrets
+import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, Self, assert_never
+from typing import Final, Literal, Self, assert_never
 
 import aiomqtt
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from tidings.profile import Profile
 from tidings.protocol import ids, limits
@@ -32,17 +30,16 @@ from tidings.protocol.ids import ConvId, MessageId, UserId
 from tidings.protocol.payloads import Message, SendMessage
 from tidings.session import Deliver, Effect, Moved, Notice, Outbox, Position, Publish, Session, State, Status, Subscribe
 from tidings.session.outbox import back_off
+from tidings.session.presence import state_of
+from tidings.transport import Transport, check_offered, log, mqtt_client
 
 EVENTS_MOST: Final = 1_000
-INCOMING_MOST: Final = 10_000
-KEEPALIVE_SECONDS: Final = 30
+LEAVE_SECONDS: Final = 1.0
 _UNSUPPORTED_VERSION: Final = 132
 _BAD_CREDENTIALS: Final = (134, 135)
 
 Event = Deliver | Status | Moved | Notice
 Refresh = Callable[[Profile], Awaitable[Profile]]
-
-_log: Final = logging.getLogger("tidings.mqtt")
 
 
 def now_ms() -> int:
@@ -60,7 +57,11 @@ class Client:
     """One device, connected as long as it is entered; `async for entry in client` gives what is said.
 
     `listening` False is for senders: entries are not taken from the stream, and nothing is claimed as delivered, so a
-    listener gets them all later.
+    listener gets them all later. `transport` chooses the way to the broker; `tls` is the context for `tls` (the
+    system's authorities unless given; `ssl.create_default_context(cafile=…)` for one's own), and makes a WebSocket
+    `wss`.
+    `presence`: whether this device is seen as online; a listener is, unless told otherwise. Raises `Refusal` when the
+    server does not offer the way.
     """
 
     def __init__(
@@ -72,7 +73,11 @@ class Client:
         backlog: int = limits.HISTORY_PAGE,
         listening: bool = True,
         refresh: Refresh | None = None,
+        transport: Transport = "mqtt",
+        tls: ssl.SSLContext | None = None,
+        presence: bool | None = None,
     ) -> None:
+        check_offered(profile, transport)
         self.profile = profile
         self.session = Session(
             profile.user,
@@ -86,6 +91,11 @@ class Client:
         )
         self._listening = listening
         self._refresh = refresh
+        self._transport = transport
+        self._tls = ssl.create_default_context() if transport == "tls" and tls is None else tls
+        self._presence = listening if presence is None else presence
+        self._status = "online"
+        self._connection = ""
         self._events: deque[Event] = deque()
         self._outgoing: deque[Publish | Subscribe] = deque()
         self._version = aiomqtt.ProtocolVersion.V5
@@ -157,6 +167,17 @@ class Client:
         """The user has read everything up to `seq`."""
         self._carry_out(self.session.mark_read(conv, seq, now_ms()))
 
+    def show(self, status: Literal["online", "away"]) -> None:
+        """Let those who look at this user see that the device is `online`, or `away`; also after a reconnect."""
+        self._status = status
+        if self._presence and self.connected.is_set():
+            self._carry_out([self._state(status)])
+
+    def watch(self, users: Iterable[UserId]) -> None:
+        """Look at these users' presence from now on, and at nobody else's: it comes as `Notice(PresenceNotice)`. Raises
+        `Refusal` when they are more than 200."""
+        self._carry_out(self.session.watch(users, now_ms()))
+
     async def drained(self, within: float = 2.0) -> None:
         """Wait until receipts and whatever else is due has gone out and was acknowledged, at most `within` seconds."""
         try:
@@ -196,10 +217,10 @@ class Client:
                     await self._serve(mqtt)
             except aiomqtt.MqttError as error:
                 _check_cancelled()
-                _log.info("no connection to %s: %s", self.profile.host, error)
+                log.info("no connection to %s: %s", self.profile.host, error)
                 await self._refused(error)
             except (OSError, TimeoutError) as error:
-                _log.info("no connection to %s: %s", self.profile.host, error)
+                log.info("no connection to %s: %s", self.profile.host, error)
             await asyncio.sleep(back_off(failures, random.random()) / 1_000)
             failures += 1
 
@@ -207,9 +228,14 @@ class Client:
         self._outgoing.clear()
         self.connected.set()
         self._carry_out(self.session.connected(now_ms()))
+        if self._presence:
+            self._carry_out([self._state(self._status)])
         writing = asyncio.create_task(self._write(mqtt))
         try:
             await self._read(mqtt)
+        except asyncio.CancelledError:
+            await self._leave(mqtt)
+            raise
         finally:
             writing.cancel()
             for publishing in tuple(self._publishing):
@@ -250,25 +276,19 @@ class Client:
         self._drained.set()
 
     def _mqtt(self) -> aiomqtt.Client:
-        five = self._version is aiomqtt.ProtocolVersion.V5
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = limits.SESSION_EXPIRY_SECONDS
-        client = aiomqtt.Client(
-            self.profile.host,
-            self.profile.ports["mqtt"],
-            identifier=self.profile.client_id,
-            username=self.profile.user,
-            password=self.profile.token,
-            protocol=self._version,
-            clean_session=None if five else False,
-            clean_start=False if five else MQTT_CLEAN_START_FIRST_ONLY,  # paho takes no other for 3.1.1
-            properties=properties if five else None,
-            keepalive=KEEPALIVE_SECONDS,
-            max_queued_incoming_messages=INCOMING_MOST,
-            logger=_log,
-        )
-        client.pending_calls_threshold = INCOMING_MOST
-        return client
+        self._connection = secrets.token_hex(8)
+        will = self._state("offline") if self._presence else None
+        return mqtt_client(self.profile, self._transport, self._tls, self._version, will)
+
+    def _state(self, status: str) -> Publish:
+        return state_of(self.profile.user, self.profile.device, status, self._connection)
+
+    async def _leave(self, mqtt: aiomqtt.Client) -> None:
+        """Say good-bye: a DISCONNECT takes the will back."""
+        if self._presence:
+            gone = self._state("offline")
+            with suppress(aiomqtt.MqttError):
+                await mqtt.publish(gone.topic, gone.payload, qos=0, timeout=LEAVE_SECONDS)
 
     async def _refused(self, error: aiomqtt.MqttError) -> None:
         if not isinstance(error, aiomqtt.MqttCodeError):
@@ -284,7 +304,7 @@ class Client:
             except Refusal as refusal:
                 if not refusal.kind.retryable:
                     raise
-                _log.info("the token cannot be renewed now: %s", refusal)
+                log.info("the token cannot be renewed now: %s", refusal)
 
     # Effects.
 

@@ -19,6 +19,7 @@ from tidings.protocol.ids import ConvId, DeviceId, MessageId, UserId
 from tidings.protocol.payloads import (
     DoHeads,
     DoSync,
+    DoWatch,
     ErrorNotice,
     HeadsReply,
     Message,
@@ -34,6 +35,7 @@ from tidings.protocol.payloads import (
 from tidings.session.effects import Deliver, Effect, Moved, Notice, Publish, State, Status, Subscribe
 from tidings.session.log import ConversationLog, Position
 from tidings.session.outbox import LOOK_UP_AFTER_MS, MemoryOutbox, Outbox, Sending, Unsent
+from tidings.session.presence import Watching
 from tidings.session.receipts import Receipts
 from tidings.session.requests import Requests, Want
 
@@ -85,6 +87,9 @@ class Session:
             self._marks(conv).stored("delivered", position.claimed)
             if claiming and position.claimed < position.applied:  # the claim may have been lost with the last run
                 self._marks(conv).want("delivered", position.applied, 0)
+        self._watching = Watching()
+        self._watches = 0
+        self._boot = boot
         self._effects: list[Effect] = []
 
     # What the application asks.
@@ -112,6 +117,11 @@ class Session:
         self._heads_at = now
         return self._flush(now)
 
+    def watch(self, users: Iterable[UserId], now: int) -> list[Effect]:
+        """Look at the presence of these users, at most 200, from now on. Raises `Refusal`."""
+        self._watching.look_at(users, now)
+        return self._flush(now)
+
     # What the network does.
 
     def connected(self, now: int) -> list[Effect]:
@@ -121,6 +131,7 @@ class Session:
         self._heads_at = now + QUIET_MS
         self._sending.connected(now)
         self._requests.restart(now)
+        self._watching.restart(now)
         self._effects.append(Subscribe(topics.device_subscriptions(self.user, self.device)))
         return self._flush(now)
 
@@ -161,7 +172,7 @@ class Session:
         if not self._connected:
             return None
         receipts = (each.due for each in self._receipts.values())
-        times = (self._heads_at, self._sending.wake_at(), self._requests.wake_at(), *receipts)
+        times = (self._heads_at, self._sending.wake_at(), self._requests.wake_at(), self._watching.due, *receipts)
         return min((time for time in times if time is not None), default=None)
 
     @property
@@ -394,10 +405,10 @@ class Session:
                 if marks.due is not None and marks.due <= now:
                     self._effects.extend(self._out(conv, "receipt", each) for each in marks.take(self._base(conv), now))
             for request_id, ask in self._requests.take(now):
-                verb = "heads" if isinstance(ask, DoHeads) else "sync"
-                topic = topics.Do(self.user, self.device, ids.lane_of(self.user), verb)
-                payload = codec.encode(replace(ask, id=request_id), self._encoding)
-                self._effects.append(Publish(topics.build(topic), payload))
+                self._do("heads" if isinstance(ask, DoHeads) else "sync", replace(ask, id=request_id))
+            if users := self._watching.take(now):
+                self._watches += 1
+                self._do("watch", DoWatch(MessageId(f"{self._boot}-w{self._watches}"), users))
         effects, self._effects = self._effects, []
         return effects
 
@@ -421,6 +432,10 @@ class Session:
         self._sending.look_up(conv)
         ask = DoSync(MessageId(""), conv, before=before, limit=limits.HISTORY_PAGE_MOST)
         self._requests.ask(Want("lookup", conv), ask, now)
+
+    def _do(self, verb: str, request: DoHeads | DoSync | DoWatch) -> None:
+        topic = topics.Do(self.user, self.device, ids.lane_of(self.user), verb)
+        self._effects.append(Publish(topics.build(topic), codec.encode(request, self._encoding)))
 
     def _out(self, conv: ConvId, verb: str, value: Wire) -> Publish:
         topic = topics.Out(self.user, self.device, ids.lane_of(conv), conv, verb)
