@@ -67,7 +67,7 @@ async def _sync(reader: LogReader, user: UserId, ask: DoSync) -> SyncReply:
         first=first,
         head=head,
         marks=await shown_marks(reader, snapshot, member),
-        receipts=snapshot.conversation.receipts,
+        receipts=visible.receipts_told(member, snapshot.conversation.receipts),
     )
 
 

@@ -195,7 +195,7 @@ async def messages(
             next_cursor=page.cursor,
             first=view.first,
             head=view.head,
-            receipts=view.conversation.receipts,
+            receipts=view.receipts,
             marks=await shown_marks(deps.log, view.snapshot, view.member),
         )
     )
@@ -245,7 +245,7 @@ async def _shown(deps: Deps, view: entries.View) -> _Conversation:
         created_at=header.created_at,
         first=view.first,
         head=view.head,
-        receipts=header.receipts,
+        receipts=view.receipts,
         unread=entries.unread(tail, view),
         members=[{"user": m.user, "role": m.role} for m in view.snapshot.members if m.active and active],
         marks=await shown_marks(deps.log, view.snapshot, view.member),

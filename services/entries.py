@@ -32,6 +32,11 @@ class View(NamedTuple):
         """The header."""
         return self.snapshot.conversation
 
+    @property
+    def receipts(self) -> int:
+        """The receipt version, as far as the member may know it."""
+        return visible.receipts_told(self.member, self.conversation.receipts)
+
 
 class History(NamedTuple):
     """A page of entries, ascending, JSON each. `cursor` continues in the direction asked, 0 when there is no more."""
@@ -86,7 +91,8 @@ async def receipts_of(log: LogReader, view: View, seq: int) -> list[Told]:
 
 
 def told(row: Row, members: tuple[Member, ...], moves: list[MarkMove]) -> list[Told]:
-    """Tell of every member who could see the entry, but its sender, when it was delivered and read."""
+    """Tell of every member whose windows hold the entry, but its sender, when it was delivered and read. From whom it
+    is hidden looks like who has not received it: a block is not told."""
     delivered: dict[UserId, int] = {}
     read: dict[UserId, int] = {}
     for move in moves:
@@ -95,7 +101,7 @@ def told(row: Row, members: tuple[Member, ...], moves: list[MarkMove]) -> list[T
     return [
         Told(m.user, delivered.get(m.user, read.get(m.user, 0)), read.get(m.user, 0))
         for m in members
-        if m.user != row.sender and visible.is_visible(row, m)
+        if m.user != row.sender and m.sees(row.seq)
     ]
 
 

@@ -9,7 +9,8 @@ from typing import Final
 
 from stores.ports.entries import MarkMove, Member, Snapshot
 from stores.ports.log import LogReader
-from tidings.protocol.ids import ConvId, UserId
+from stores.visible import last_seen_below
+from tidings.protocol.ids import ConvId
 from tidings.protocol.payloads import Mark
 
 LOOK_UPS: Final = 64
@@ -25,8 +26,8 @@ async def shown_marks(reader: LogReader, snapshot: Snapshot, viewer: Member) -> 
         if member.user != viewer.user:
             if not (member.active and viewer.active):
                 continue
-            delivered = await moves.shown(member.user, "delivered", delivered)
-            read = await moves.shown(member.user, "read", read)
+            delivered = await moves.shown(member, "delivered", delivered)
+            read = await moves.shown(member, "read", read)
         if delivered or read:
             marks.append(Mark(member.user, max(delivered, read), read))
     return tuple(marks)
@@ -40,10 +41,10 @@ class _Moves:
         self._conv = conv
         self._known: dict[int, list[MarkMove]] = {}
 
-    async def shown(self, user: UserId, kind: str, mark: int) -> int:
+    async def shown(self, member: Member, kind: str, mark: int) -> int:
         """Tell the end of the last shown move that ends at or below `mark`, 0 when there is none."""
-        while mark > 0:
-            covering = [move for move in await self._covering(mark) if move.user == user and move.kind == kind]
+        while (mark := last_seen_below(member, mark)) > 0:
+            covering = [move for move in await self._covering(mark) if move.user == member.user and move.kind == kind]
             if any(move.shown for move in covering):
                 return mark
             mark = min((move.from_ for move in covering), default=0)

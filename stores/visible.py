@@ -38,6 +38,17 @@ def span(member: Member, head: int) -> tuple[int, int]:
     return member.windows[0].first, head if not last else min(last, head)
 
 
+def receipts_told(member: Member, version: int) -> int:
+    """Tell the conversation's receipt version to a member: 0 to who left, since what others read later is not told."""
+    return version if member.active else 0
+
+
+def last_seen_below(member: Member, seq: int) -> int:
+    """Tell the last number up to `seq` that lies in one of the member's windows, 0 when there is none."""
+    ends = (min(seq, window.last or seq) for window in member.windows if window.first <= seq)
+    return max(ends, default=0)
+
+
 def is_visible(row: Row, member: Member) -> bool:
     """Tell whether the member may see this entry's content."""
     if row.kind == TOMBSTONE or not member.sees(row.seq) or member.user in row.hidden_for:

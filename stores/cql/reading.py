@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from stores.cql.cells import CellStore
 from stores.ports.entries import Conversation, JournalEntry, MarkMove, Member, Row, Snapshot
 from stores.ports.log import HeadOf
-from stores.visible import span
+from stores.visible import receipts_told, span
 from tidings.protocol.ids import ConvId, Group, UserId
 
 
@@ -76,7 +76,8 @@ class CqlReader:
 
 def _seen(header: Conversation, member: Member) -> HeadOf | None:
     first, last = span(member, header.head)
-    return HeadOf(header.conv, first, last, header.receipts) if first <= last else None
+    told = receipts_told(member, header.receipts)
+    return HeadOf(header.conv, first, last, told) if first <= last else None
 
 
 def oldest_first(pages: Sequence[list[Row]]) -> list[Row]:

@@ -23,7 +23,7 @@ from stores.ports.entries import (
     Snapshot,
 )
 from stores.ports.log import HeadOf, Outcome
-from stores.visible import span
+from stores.visible import receipts_told, span
 from tidings.protocol import limits
 from tidings.protocol.ids import ConvId, Group, UserId
 
@@ -173,8 +173,9 @@ class MemoryLog:
 
     def _head(self, conv: ConvId, user: UserId) -> HeadOf:
         header = self._headers[conv]
-        first, last = span(self._members[conv][user], header.head)
-        return HeadOf(conv, first, last, header.receipts)
+        member = self._members[conv][user]
+        first, last = span(member, header.head)
+        return HeadOf(conv, first, last, receipts_told(member, header.receipts))
 
     def _forget_ids(self, entry: JournalEntry) -> None:
         for row in entry.rows:

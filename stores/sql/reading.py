@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 from stores.ports.entries import Conversation, IdKey, IdRecord, MarkMove, Member, Row, Snapshot, Window
 from stores.ports.log import HeadOf
 from stores.sql.schema import conversations, log_rows, marks, members, message_ids
-from stores.visible import span
+from stores.visible import receipts_told, span
 from tidings.protocol.ids import ConvId, UserId
 
 _TAIL: Final = 100
@@ -136,4 +136,4 @@ def _move(values: tuple[Any, ...]) -> MarkMove:
 
 def _head(member: Member, head: int, receipts: int) -> HeadOf:
     first, last = span(member, head)
-    return HeadOf(member.conv, first, last, receipts)
+    return HeadOf(member.conv, first, last, receipts_told(member, receipts))

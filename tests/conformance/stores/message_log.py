@@ -263,6 +263,22 @@ async def windows_are_kept_as_given(log):
 
 
 @SUITE.case
+async def who_left_is_not_told_of_receipts(log):
+    """The receipt version goes on with what others read: to who left it is 0, until it is let in again."""
+    n, epoch = await opened(log)
+    moves = (move(ALICE, 0, 2, 1),)
+    left = (member(BOB, (1, 1)), member(ALICE))
+    await log.commit(
+        entry(n, row(1), row(2), epoch=epoch, members=left, marks=moves, conversations=(header(2, receipts=1),))
+    )
+    assert await log.heads(BOB, "", 9) == [HeadOf(CONV, 1, 1, 0)]
+    assert await log.heads(ALICE, "", 9) == [HeadOf(CONV, 1, 2, 1)]
+    back = (member(BOB, (1, 1), (3, 0)),)
+    await log.commit(entry(n + 1, row(3), epoch=epoch, members=back, conversations=(header(3, receipts=1),)))
+    assert await log.heads(BOB, "", 9) == [HeadOf(CONV, 1, 3, 1)]
+
+
+@SUITE.case
 async def a_list_tells_what_its_user_may_see(log):
     """First and head are the member's: from its joining, to its leaving; the rest of the list is by id, in pages."""
     n, epoch = await opened(log)

@@ -18,7 +18,7 @@ from services.deps import Deps, MqttDoor
 from stores.ports.accounts import Device, RefreshToken, Revocation, User, Verification
 from stores.ports.entries import Conversation, MarkMove, Member, Row, Snapshot, Window
 from stores.ports.log import HeadOf
-from stores.visible import span
+from stores.visible import receipts_told, span
 from tidings.protocol import codec
 from tidings.protocol.errors import Refusal, StoreUnavailable
 from tidings.protocol.ids import ConvId, DeviceId, MessageId, UserId
@@ -178,8 +178,9 @@ class Log:
         self._check()
         mine = sorted(conv for conv, members in self.in_it.items() if user in members and conv > after)
         return [
-            HeadOf(conv, *span(self.in_it[conv][user], self.headers[conv].head), self.headers[conv].receipts)
+            HeadOf(conv, *span(member, header.head), receipts_told(member, header.receipts))
             for conv in mine[:limit]
+            for member, header in [(self.in_it[conv][user], self.headers[conv])]
         ]
 
     async def moves(self, conv: ConvId, seq: int) -> list[MarkMove]:

@@ -104,8 +104,12 @@ async def test_who_left_sees_nothing_later(talk: Talk) -> None:
     assert [one["seq"] for one in page["messages"]] == [3, 4, 5]
     assert (page["first"], page["head"]) == (3, 5)
     assert await talk.seqs(talk.bob, after=5) == []
+    talk.world.log.move(talk.conv, talk.alice.user, "read", 0, 5)
     shown = await talk.get(f"/api/conversations/{talk.conv}", talk.bob)
     assert (shown["active"], shown["members"], shown["last"]["seq"]) == (False, [], 5)
+    [head] = (await talk.get("/api/sync", talk.bob))["heads"]
+    page = await talk.get(f"/api/messages/{talk.conv}", talk.bob)
+    assert [told["receipts"] for told in (shown, head, page)] == [0, 0, 0], "others' reading is told no more"
 
 
 async def test_a_missing_row_is_answered_and_counted(talk: Talk) -> None:
@@ -144,11 +148,20 @@ async def test_info_keeps_hidden_reads_to_itself(talk: Talk) -> None:
     [bob] = (await talk.get(f"/api/messages/{talk.conv}/4/info"))["members"]
     assert bob["readAt"] == 0
     hidden = talk.world.log.say(talk.conv, talk.alice.user, hidden=(talk.bob.user,))
-    assert (await talk.get(f"/api/messages/{talk.conv}/{hidden}/info"))["members"] == []
+    [bob] = (await talk.get(f"/api/messages/{talk.conv}/{hidden}/info"))["members"]
+    assert bob == {"user": talk.bob.user, "deliveredAt": 0, "readAt": 0}, "a block looks like a phone that is off"
     async with talk.world.http(token=talk.bob.token) as http:
         problem(await http.get(f"/api/messages/{talk.conv}/{hidden}/info"), 404, "notFound")
         problem(await http.get(f"/api/messages/{talk.conv}/99/info"), 404, "notFound")
         problem(await http.get(f"/api/messages/{talk.conv}/0/info"), 422, "badValue")
+
+
+async def test_a_mark_steps_over_the_time_a_member_was_away(talk: Talk) -> None:
+    talk.world.log.window(talk.conv, talk.bob.user, (1, 4), (8, 0))
+    for low, high, shown in [(0, 4, True), (7, 9, False)]:
+        talk.world.log.move(talk.conv, talk.bob.user, "read", low, high, shown=shown)
+    [mark] = (await talk.get(f"/api/messages/{talk.conv}"))["marks"]
+    assert mark == {"user": talk.bob.user, "delivered": 4, "read": 4}
 
 
 async def test_marks_are_told_up_to_the_last_shown_move(talk: Talk) -> None:
