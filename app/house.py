@@ -18,6 +18,7 @@ from acl import keys
 from acl.gate import TokenGate
 from acl.revocations import Revocations
 from acl.tokens import Verifier
+from app import obstacles
 from app.background import kept_running
 from app.cast import INBOX
 from app.clock import entropy, jitter, new_message_id, now_ms
@@ -55,7 +56,8 @@ class House:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            await self._start(stack)
+            with obstacles.told(self.settings.data):
+                await self._start(stack)
             self._stack = stack.pop_all()
         return self
 

@@ -1,10 +1,11 @@
 """Which ports to listen on: the asked-for one or none, a default one or the next free.
 
 Rules: a port that was asked for and is taken is an error of one line; a default that is taken is replaced by the
-next free
-one and the caller is told. Ports below 32768 only: above lie the ports of outgoing connections.
+next free one and the caller is told. Ports below 32768 only: above lie the ports of outgoing connections. An address
+that is not this machine's is an error of one line too.
 """
 
+import errno
 import socket
 from collections.abc import Iterable
 
@@ -41,12 +42,14 @@ def next_free(host: str, start: int, taken: Iterable[int] = ()) -> int:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a listener could take this port now."""
+    """Whether a listener could take this port now. Raises `PortTaken` when none could, whatever the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}; see TIDINGS_HOST") from None
     return True

@@ -16,6 +16,8 @@ def load_or_make_secret(path: Path) -> bytes:
         secret = path.read_bytes()
     except FileNotFoundError:
         return _make(path)
+    except OSError as error:
+        raise FolderUnusable(f"{path} cannot be read: {error.strerror}") from None
     if len(secret) != LENGTH:
         raise FolderUnusable(f"{path} is no secret of {LENGTH} bytes; restore it, or delete it to make a new one")
     return secret

@@ -15,6 +15,7 @@ from stores.sql.lastseen import SqlLastSeen
 from stores.sql.log import SqlLog
 from stores.sql.logins import SqlRefreshTokens, SqlVerifications
 from stores.sql.schema import Chain
+from tidings.protocol.errors import StoreUnavailable
 
 
 class Shelves:
@@ -43,5 +44,8 @@ async def opened(data: Path, registry: CollectorRegistry) -> AsyncIterator[Shelv
         for chain in Chain:
             engines[chain] = SqlEngine(data / f"{chain.value}.db", chain, metrics=metrics)
             stack.push_async_callback(engines[chain].close)
-            await engines[chain].start()
+            try:
+                await engines[chain].start()
+            except StoreUnavailable as error:
+                raise StoreUnavailable(f"{chain.value}.db: {error}") from error
         yield Shelves(engines[Chain.LOG], engines[Chain.APP])

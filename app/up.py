@@ -1,24 +1,29 @@
 """`tidings up` and `tidings demo`: start the house, show it at work, keep it until told to stop.
 
-Rules: bad settings, a taken port and an unusable folder end in one line and exit status 2; a signal drains and ends
-with 0.
+Rules
+- Bad settings, a taken port, an unusable folder or store end in one line and exit status 2.
+- A signal, at whatever moment, drains and ends with 0 (`up`) or 130 (`demo`); see `app.interrupts`.
+- Nobody need listen: when standard output is closed, the server stays up and says no more.
 """
 
 import asyncio
 import os
-import signal
+import resource
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
+from app.background import kept_running
 from app.cast import ALICE, BOB, PROFILES, log_in
 from app.clock import now_ms
 from app.folder import FolderUnusable, held_folder
 from app.house import House
+from app.interrupts import until_signal
 from app.listening import PortTaken, choose_ports, next_free
 from app.logging import set_up_logging
+from app.obstacles import Obstacle
 from app.paste import lines
 from app.settings import BadSettings, Settings, load_settings
 from app.transcript import Failed, Transcript
@@ -26,13 +31,18 @@ from tidings import profile as profiles
 from tidings.profile import ProfileError
 from tidings.protocol.errors import Refusal
 
-DRAIN_SECONDS: Final = 5.0
+DRAIN_SECONDS: Final = 4.8
+"""A stop takes at most 5 s, the process's own end included."""
+_FILES: Final = 65_536
+"""Open files that a server asks for: one a connection, and some; systems give 256 or 1,024 unless asked."""
+_INTERRUPTED: Final = 130
 
 
 def run(*, quiet: bool) -> int:
     """Run until a signal; returns the exit status. What it writes is its user's alone."""
     os.umask(0o077)
-    return _guarded(lambda: _up(load_settings(), quiet=quiet))
+    _allow_files()
+    return _guarded(lambda: _up(load_settings(), quiet=quiet), interrupted=0)
 
 
 def run_demo() -> int:
@@ -47,7 +57,7 @@ def run_demo() -> int:
             async with House(settings, choose_ports(settings)[0]) as house:
                 return await _play(house)
 
-    return _guarded(demo)
+    return _guarded(demo, interrupted=_INTERRUPTED)
 
 
 async def _up(settings: Settings, *, quiet: bool) -> int:
@@ -56,15 +66,18 @@ async def _up(settings: Settings, *, quiet: bool) -> int:
         ports, notes = choose_ports(settings)
         for note in notes:
             _say(note)
-        stop = _on_signals()
         async with House(settings, ports) as house:
             _say(f"MQTT {settings.host}:{ports['mqtt_port']}  WebSocket {settings.host}:{ports['websocket_port']}/mqtt")
             _say(f"HTTP {house.url}  data {settings.data}")
-            greeting = asyncio.create_task(_greet(house)) if not quiet else None
-            await stop.wait()
-            if greeting is not None:
-                greeting.cancel()
+            if not quiet:
+                async with kept_running(_greet(house)):
+                    await _for_ever()
+            await _for_ever()
     return 0
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
 
 
 async def _greet(house: House) -> None:
@@ -94,15 +107,7 @@ async def _play(house: House) -> int:
     return 0
 
 
-def _on_signals() -> asyncio.Event:
-    """An event that SIGINT or SIGTERM sets."""
-    stop = asyncio.Event()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
-    return stop
-
-
-def _guarded(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+def _guarded(main: Callable[[], Coroutine[Any, Any, int]], *, interrupted: int) -> int:
     try:
         import uvloop
 
@@ -111,11 +116,21 @@ def _guarded(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
         runner = asyncio.Runner()
     try:
         with runner:
-            return runner.run(main())
-    except (BadSettings, PortTaken, FolderUnusable) as error:
+            return runner.run(until_signal(main(), drain=DRAIN_SECONDS, interrupted=interrupted))
+    except (BadSettings, PortTaken, FolderUnusable, Obstacle) as error:
         print(f"tidings: {error}", file=sys.stderr)
         return 2
 
 
+def _allow_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _say(line: str) -> None:
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:  # `tidings up | head -1`: whoever read has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

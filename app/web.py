@@ -26,9 +26,9 @@ async def served(api: FastAPI, host: str, port: int, *, drain: int = 2) -> Async
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
     config = uvicorn.Config(
         api,
         lifespan="off",
