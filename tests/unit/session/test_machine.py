@@ -9,8 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.unit.session.server import ALICE, LAPTOP, PEERS, PHONE, WITH_BOB, WITH_CAROL, Server, text
 from tidings.protocol.ids import ConvId
-from tidings.session import Deliver, Effect, MemoryOutbox, Publish, Session, State, Status
+from tidings.session import Deliver, Effect, MemoryOutbox, Moved, Publish, Session, State, Status
 
+SETTLED = [State.SENT, State.DELIVERED, State.READ]
 conversations = st.sampled_from([WITH_BOB, WITH_CAROL])
 
 
@@ -22,6 +23,8 @@ class SessionAgainstServer(RuleBasedStateMachine):
         self.outbox = MemoryOutbox()
         self.seen: dict[ConvId, list[int]] = defaultdict(list)
         self.states: dict[tuple[ConvId, str], list[State]] = defaultdict(list)
+        self.marks: dict[tuple[ConvId, str, str], int] = defaultdict(int)
+        self.told: dict[tuple[ConvId, str, str], int] = defaultdict(int)
         self.wire: list[Publish] = []
         self.up = False
         self.boots = 0
@@ -37,6 +40,7 @@ class SessionAgainstServer(RuleBasedStateMachine):
 
     def _boot(self, old: Session | None) -> None:
         self.boots += 1
+        self.told.clear()  # a new run may tell again what the last one told
         self.session = Session(
             ALICE,
             PHONE,
@@ -57,6 +61,10 @@ class SessionAgainstServer(RuleBasedStateMachine):
                     self.seen[entry.conv].append(entry.seq)
                 case Status():
                     self.states[effect.conv, effect.id].append(effect.state)
+                case Moved(conv, user, kind, to):
+                    assert to > self.told[conv, user, kind], "a watermark fell, or was told twice"
+                    self.told[conv, user, kind] = to
+                    self.marks[conv, user, kind] = max(to, self.marks[conv, user, kind])
                 case _:
                     pass
 
@@ -130,6 +138,14 @@ class SessionAgainstServer(RuleBasedStateMachine):
             assert seqs == list(range(1, len(seqs) + 1)), conv
 
     @invariant()
+    def what_is_sent_stays_sent(self) -> None:
+        for states in self.states.values():
+            known = [state for state in states if state in SETTLED]
+            assert known == SETTLED[: len(known)]
+            assert states[len(states) - len(known) :] == known
+            assert State.FAILED not in states
+
+    @invariant()
     def every_id_has_one_number(self) -> None:
         for log in self.server.logs.values():
             keys = [(entry.from_, entry.device, entry.id) for entry in log]
@@ -143,6 +159,9 @@ class SessionAgainstServer(RuleBasedStateMachine):
                 assert self.server.marks[conv].get((ALICE, "delivered"), 0) >= self._last_of_others(conv)
             assert self.session.unsent == 0
             assert not list(self.outbox.entries())
+            for conv, marks in self.server.marks.items():
+                for (user, kind), to in marks.items():
+                    assert kind != "read" or self.marks[conv, user, kind] == to, "what was read is known here"
             stored = {(conv, e.id) for conv, log in self.server.logs.items() for e in log if e.device == PHONE}
             assert {key for key, states in self.states.items() if State.PENDING in states} == stored
 
