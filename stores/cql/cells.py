@@ -63,8 +63,8 @@ class JournalCells(Protocol):
 class IndexCells(Protocol):
     """What is found by key: idempotency keys, users' conversation lists."""
 
-    async def put_id(self, record: IdRecord, timestamp: int) -> None:
-        """Write one record of the id index. Partition: its key."""
+    async def put_ids(self, records: Sequence[IdRecord], timestamp: int) -> None:
+        """Write records of the id index, each key once. Partition: conversation, user and device, which all share."""
         ...
 
     async def id(self, key: IdKey) -> IdRecord | None:

@@ -21,7 +21,7 @@ from stores.ports.entries import Epoch, IdKey, IdRecord, JournalEntry, MarkMove,
 from stores.ports.log import Outcome
 from tidings.protocol import limits
 from tidings.protocol.errors import OutcomeUnknown, StoreUnavailable
-from tidings.protocol.ids import GROUPS, ConvId, Group
+from tidings.protocol.ids import GROUPS, ConvId, DeviceId, Group, UserId
 
 BUCKET: Final = 1_000
 """Rows of a partition: at 1 KiB a row about 1 MB, far below what the engines advise against."""
@@ -141,7 +141,7 @@ class CqlLog(CqlReader):
         """Write everything but the rows; the heads last, for they make it visible."""
         cells, n = self._cells, entry.n
         derived = [
-            *(cells.put_id(_record(row), n) for row in entry.rows if row.id),
+            *(cells.put_ids(records, n) for records in _by_device(entry.rows)),
             *(cells.put_listed(member.user, member.conv, n) for member in entry.members),
             *(cells.put_members(members, n) for members in _by_conversation(entry.members)),
             *(cells.put_marks(moves, n) for moves in _by_conversation(entry.marks)),
@@ -176,6 +176,16 @@ class CqlLog(CqlReader):
 
 def _record(row: Row) -> IdRecord:
     return IdRecord(IdKey(row.conv, row.sender, row.device, row.id), row.seq, row.digest, row.at)
+
+
+def _by_device(rows: Iterable[Row]) -> Iterable[Sequence[IdRecord]]:
+    """Tell the ids' records by conversation, user and device. A key that stands twice in an entry is told once, as it
+    last stood: what one request writes twice to one cell would be the store's choice."""
+    found: dict[tuple[ConvId, UserId, DeviceId], dict[IdKey, IdRecord]] = {}
+    for record in (_record(row) for row in rows if row.id):
+        key = record.key
+        found.setdefault((key.conv, key.user, key.device), {})[key] = record
+    return [tuple(records.values()) for records in found.values()]
 
 
 def _by_conversation(parts: Iterable[_Part]) -> Iterable[Sequence[_Part]]:

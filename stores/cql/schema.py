@@ -28,7 +28,8 @@ TABLES: Final = (
     " PRIMARY KEY ((lane_group, slot), n))",
     # Where journals stand: `published` with itself as timestamp, `pruned`: slots below it are sealed.
     "positions (lane_group text PRIMARY KEY, published bigint, pruned bigint)",
-    "ids (conv text, sender text, device text, id text, record blob, PRIMARY KEY ((conv, sender, device, id)))"
+    # A partition is what one device says in one conversation in eight days: the limit on a user's messages bounds it.
+    "ids (conv text, sender text, device text, id text, record blob, PRIMARY KEY ((conv, sender, device), id))"
     f" WITH default_time_to_live = {ID_SECONDS}",
     "lists (member text, conv text, PRIMARY KEY (member, conv))",
     "members (conv text, member text, entry blob, PRIMARY KEY (conv, member))",

@@ -170,9 +170,10 @@ class CqlCells:
 
     # The index and the lists.
 
-    async def put_id(self, record: IdRecord, timestamp: int) -> None:
-        """Write one record of the id index; the table's time to live begins."""
-        await self._session.execute(self._ask["put_id"], (*_parts(record.key), _encode(record), timestamp))
+    async def put_ids(self, records: Sequence[IdRecord], timestamp: int) -> None:
+        """Write one device's records of the id index; the table's time to live begins."""
+        put = self._ask["put_id"]
+        await self._session.write([(put, (*_parts(record.key), _encode(record), timestamp)) for record in records])
 
     async def id(self, key: IdKey) -> IdRecord | None:
         """Read one record of the id index."""

@@ -142,8 +142,15 @@ class SimCells:
 
     # The index and the lists.
 
-    async def put_id(self, record: IdRecord, timestamp: int) -> None:
-        await self._write(lambda: self._ids.put(record.key, record, timestamp))
+    async def put_ids(self, records: Sequence[IdRecord], timestamp: int) -> None:
+        partitions = {(record.key.conv, record.key.user, record.key.device) for record in records}
+        assert len(partitions) == 1, "an unlogged batch stays in one partition"
+
+        def land() -> None:
+            for record in records:
+                self._ids.put(record.key, record, timestamp)
+
+        await self._write(land)
 
     async def id(self, key: IdKey) -> IdRecord | None:
         await self._read()

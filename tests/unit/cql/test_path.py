@@ -104,7 +104,7 @@ def test_a_commit_over_three_buckets_is_read_whole() -> None:
 
 @pytest.mark.parametrize("landing", [False, True])
 @pytest.mark.parametrize(
-    "step", ["put_rows", "append_journal", "put_id", "put_listed", "put_members", "put_marks", "put_head"]
+    "step", ["put_rows", "append_journal", "put_ids", "put_listed", "put_members", "put_marks", "put_head"]
 )
 def test_an_unknown_step_is_healed_by_the_same_bytes(step: Step, landing: bool) -> None:
     async def history(cells: Faulty, log: CqlLog) -> None:
@@ -123,7 +123,7 @@ def test_an_unknown_step_is_healed_by_the_same_bytes(step: Step, landing: bool) 
     play(history)
 
 
-@pytest.mark.parametrize("step", ["put_id", "put_listed", "put_members", "put_head"])
+@pytest.mark.parametrize("step", ["put_ids", "put_listed", "put_members", "put_head"])
 def test_a_successor_finishes_what_was_committed(step: Step) -> None:
     async def history(cells: Faulty, log: CqlLog) -> None:
         await log.open(GROUP, "p1", 1)
