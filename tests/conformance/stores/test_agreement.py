@@ -150,8 +150,12 @@ class Agreement(RuleBasedStateMachine):
             for of in CONVS[group]:
                 self.agree_on(of)
         for who in USERS:
-            self.both(lambda log, who=who: log.heads(who, "", 2))
-            self.both(lambda log, who=who: log.heads(who, CONVS[GROUPS[0]][0], 9))
+            self.agree_on_heads(who, "", 2)
+            self.agree_on_heads(who, CONVS[GROUPS[0]][0], 9)
+
+    def agree_on_heads(self, who, after, limit):
+        """A user's list is the same."""
+        self.both(lambda log: log.heads(who, after, limit))
 
     def agree_on(self, of):
         """Everything of one conversation is the same."""
