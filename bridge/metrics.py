@@ -25,6 +25,9 @@ DEAD: Final = Counter("tidings_bridge_dead_letters", "Messages kept as dead lett
 DROPPED: Final = Counter("tidings_bridge_dropped", "QoS 0 messages and notices not carried out, by reason", ["reason"])
 """Typing above its rate or while overloaded: never anything that was acknowledged."""
 
+REFUSED_PUBLISHES: Final = Counter("tidings_bridge_refused_publishes", "Publishes that the broker refused")
+"""Their entries are stored, and devices find them by comparing heads; but look for a wrong rule or a full broker."""
+
 WAITING: Final = Gauge("tidings_bridge_waiting_messages", "Inbound messages that wait for a load or a batch", ["group"])
 """Bounded by `Bounds.waiting`; above it requests are refused as `unavailable`."""
 

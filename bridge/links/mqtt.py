@@ -16,6 +16,7 @@ from typing import Final, cast
 
 from msgspec import Struct
 
+from bridge import metrics
 from bridge.links.wire import NEVER, RECEIVE_MAX, Broken, Codec, Codec5, Hello, Job, Wire
 from tidings.protocol.errors import LinkLost
 from tidings.protocol.link import Handle, Inbound, Lost, Outbound, Receive
@@ -145,6 +146,7 @@ class _Connection(asyncio.Protocol):
             self._fail(str(error))
             return
         self._finish(done)
+        self._count()
         if self._wire.ready and not self.ready.done():
             self.ready.set_result(None)
         if inbound:
@@ -174,6 +176,7 @@ class _Connection(asyncio.Protocol):
         self._futures[job] = future
         self._finish(self._wire.publish(messages, job))
         self._flush()
+        self._count()
         await future
 
     def ack(self, handles: Iterable[Handle]) -> None:
@@ -201,6 +204,13 @@ class _Connection(asyncio.Protocol):
         self._end("aborted")
 
     # Inner steps.
+
+    def _count(self) -> None:
+        refused, dropped = self._wire.count()
+        if refused:
+            metrics.REFUSED_PUBLISHES.inc(refused)
+        if dropped:
+            metrics.DROPPED.labels("the broker is slow").inc(dropped)
 
     def _hand_over(self, inbound: list[Inbound]) -> None:
         try:

@@ -180,6 +180,12 @@ class Wire:
             self._acked.discard(packet)
             self._write(mqtt5.PubAckPacket(packet))
 
+    def count(self) -> tuple[int, int]:
+        """Take how many publishes the server refused, and how many messages of QoS 0 were dropped here, since last
+        asked."""
+        counted, self.refused_publishes, self.dropped = (self.refused_publishes, self.dropped), 0, 0
+        return counted
+
     def ping(self) -> None:
         """Say that we live."""
         self._write(mqtt5.PingReqPacket())

@@ -1,10 +1,14 @@
 """A client's side of an MQTT connection: windows, order, and what ends it."""
 
+import asyncio
+
 import mqtt5
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
+from bridge.links.mqtt import _Connection
 from bridge.links.wire import QUEUED_QOS_0, Broken, Codec5, Hello, Job, Wire
 from tidings.protocol.link import Handle, Inbound, Outbound
 
@@ -138,3 +142,25 @@ def test_any_bytes_are_taken_or_end_the_connection(data: bytes) -> None:
         ready().feed(data)
     except Broken:
         return
+
+
+async def test_what_the_broker_refuses_or_is_too_slow_for_is_counted() -> None:
+    def dropped() -> float:
+        return REGISTRY.get_sample_value("tidings_bridge_dropped_total", {"reason": "the broker is slow"}) or 0
+
+    def refused() -> float:
+        return REGISTRY.get_sample_value("tidings_bridge_refused_publishes_total") or 0
+
+    before = (dropped(), refused())
+    connection = _Connection(Wire(1, Hello("me"), (), Codec5()), lambda _: None, lambda: None, 0)
+    typing = [Outbound("u/x/in/typing", b"{}", 0)] * (QUEUED_QOS_0 + 5)
+    publishing = asyncio.create_task(connection.publish(typing))
+    await asyncio.sleep(0)
+    assert dropped() - before[0] == 5
+    connection.data_received(mqtt5.ConnAckPacket().write())
+    await publishing
+    publishing = asyncio.create_task(connection.publish([Outbound("u/x/in/msg", b"{}")]))
+    await asyncio.sleep(0)
+    connection.data_received(mqtt5.PubAckPacket(2, reason_code=mqtt5.PubAckReasonCode.NOT_AUTHORIZED).write())
+    await publishing
+    assert refused() - before[1] == 1
