@@ -19,7 +19,7 @@ from tidings.protocol import ids, limits
 from tidings.protocol.commands import AddMembers, ChangeGroup, CreateGroup, RemoveMember, SetRole
 from tidings.protocol.errors import Code, Refusal
 from tidings.protocol.ids import UserId
-from tidings.protocol.payloads import clean_name, clean_text
+from tidings.protocol.payloads import clean_about, clean_name
 
 
 def decide(state: State, order: Alter, people: Mapping[UserId, Person], at: int) -> Decision:
@@ -60,7 +60,7 @@ def _create(state: State, order: Alter, change: CreateGroup, people: Mapping[Use
     members.check_room(len(wanted))
     members.check_known(wanted, people)
     users = tuple(user for user in wanted if order.user not in people[user].blocks)
-    settings = Settings(clean_name(change.name), _description(change.description), change.history)
+    settings = Settings(clean_name(change.name), clean_about(change.description), change.history)
     said = event(
         "group.created",
         name=settings.name,
@@ -81,7 +81,7 @@ def _change(state: State, order: Alter, change: ChangeGroup, at: int) -> Decisio
     before = Settings(state.name, state.description, state.history)
     after = Settings(
         before.name if change.name is None else clean_name(change.name),
-        before.description if change.description is None else _description(change.description),
+        before.description if change.description is None else clean_about(change.description),
         before.history if change.history is None else change.history,
     )
     changed = {
@@ -101,12 +101,3 @@ def _change(state: State, order: Alter, change: ChangeGroup, at: int) -> Decisio
         digest=order.digest,
     )
     return Decision(rows=(row,), settings=after, seq=row.seq)
-
-
-def _description(text: str) -> str:
-    # Of several lines, unlike a name: only its length is held, and its ends are trimmed.
-    lines = [clean_text(line, most=limits.ABOUT_CHARS, what="a description") for line in text.splitlines()]
-    whole = "\n".join(lines).strip()
-    if len(whole) > limits.ABOUT_CHARS:
-        raise Refusal(Code.BAD_VALUE, f"a description must have 0–{limits.ABOUT_CHARS} characters, not {len(whole)}")
-    return whole

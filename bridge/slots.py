@@ -46,7 +46,6 @@ class Slots:
     def __init__(self, most: int) -> None:
         self._most = most
         self._slots: OrderedDict[ConvId, Slot] = OrderedDict()
-        self.evicted = 0
 
     def take(self, conv: ConvId) -> Slot:
         """Find or make a conversation's slot, and count it as used now."""
@@ -77,6 +76,5 @@ class Slots:
         for conv in oldest:
             if conv != newest and not self._slots[conv].busy:
                 del self._slots[conv]
-                self.evicted += 1
                 if len(self._slots) <= self._most:
                     return

@@ -123,7 +123,7 @@ async def create_group(body: NewGroup, caller: Authenticated, deps: Given, key: 
     args = commands.CreateGroup(
         name=payloads.clean_name(body.name),
         members=_users(body.members, least=0),
-        description=_about(body.description),
+        description=payloads.clean_about(body.description),
         history=body.history,
     )
     request = _derived("group.create", caller, key or _fresh(deps))
@@ -136,7 +136,7 @@ async def change_group(conv: Conv, body: GroupChange, caller: Authenticated, dep
     """Change a group's name, description or rule for new members."""
     args = commands.ChangeGroup(
         name=None if body.name is None else payloads.clean_name(body.name),
-        description=None if body.description is None else _about(body.description),
+        description=None if body.description is None else payloads.clean_about(body.description),
         history=body.history,
     )
     if args == commands.ChangeGroup():
@@ -203,15 +203,6 @@ def _users(users: list[str], *, least: int) -> tuple[UserId, ...]:
     if not least <= len(users) <= limits.GROUP_MEMBERS:
         raise Refusal(Code.BAD_VALUE, f"members: {least}–{limits.GROUP_MEMBERS} users, not {len(users)}")
     return tuple(ids.user_id(user) for user in dict.fromkeys(users))
-
-
-def _about(text: str) -> str:
-    """Check a description: trimmed, NFC, and control characters only between its lines."""
-    lines = (payloads.clean_text(line, most=limits.ABOUT_CHARS, what="a description") for line in text.splitlines())
-    cleaned = "\n".join(lines).strip()
-    if len(cleaned) > limits.ABOUT_CHARS:
-        raise Refusal(Code.BAD_VALUE, f"a description has at most {limits.ABOUT_CHARS} characters, not {len(cleaned)}")
-    return cleaned
 
 
 def _check_cell(conv: ConvId) -> None:

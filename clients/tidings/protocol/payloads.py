@@ -265,6 +265,15 @@ def clean_name(value: str) -> str:
     return clean_text(value, least=1, most=limits.NAME_CHARS, what="a name")
 
 
+def clean_about(value: str, *, what: str = "a description") -> str:
+    """Check a description: up to 2,048 characters on any number of lines, each cleaned as `clean_text` says."""
+    lines = (clean_text(line, most=limits.ABOUT_CHARS, what=what) for line in value.splitlines())
+    text = "\n".join(lines).strip()
+    if len(text) > limits.ABOUT_CHARS:
+        raise Refusal(Code.BAD_VALUE, f"{what} must have 0–{limits.ABOUT_CHARS} characters, not {len(text)}")
+    return text
+
+
 def check_message(message: SendMessage) -> None:
     """Refuse a message outside the limits. The body stays as it is: it may be ciphertext."""
     size = len(message.body.encode("utf-8", "surrogatepass"))
