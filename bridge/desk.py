@@ -221,6 +221,7 @@ class Desk:
                 self._emit(FindRow(slot.conv, seq))
                 return False
             if row is None:
+                metrics.MISSING.inc()
                 raise Refusal(Code.INTERNAL, "this message has a number, and its entry is missing")
             self._pipeline.send((outgoing.copy(row, item.sender),))
         metrics.REPEATS.labels(self._group).inc()

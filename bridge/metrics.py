@@ -28,6 +28,9 @@ DROPPED: Final = Counter("tidings_bridge_dropped", "QoS 0 messages and notices n
 REFUSED_PUBLISHES: Final = Counter("tidings_bridge_refused_publishes", "Publishes that the broker refused")
 """Their entries are stored, and devices find them by comparing heads; but look for a wrong rule or a full broker."""
 
+MISSING: Final = Counter("tidings_bridge_missing_rows", "Numbers asked for whose row is not in the store")
+"""Answered as tombstones. Above zero is an alarm: an acknowledged entry was lost, or deleted before its time."""
+
 WAITING: Final = Gauge("tidings_bridge_waiting_messages", "Inbound messages that wait for a load or a batch", ["group"])
 """Bounded by `Bounds.waiting`; above it requests are refused as `unavailable`."""
 

@@ -11,6 +11,7 @@ Rules
 import logging
 from typing import Final, assert_never
 
+from bridge import metrics
 from bridge.asking import Question
 from stores import visible
 from stores.marks import shown_marks
@@ -57,6 +58,7 @@ async def _sync(reader: LogReader, user: UserId, ask: DoSync) -> SyncReply:
     rows = await reader.rows(ask.conv, low, high) if low <= high else []
     page = visible.page(rows, member, low, high)
     if page.missing:
+        metrics.MISSING.inc(len(page.missing))
         log.error("rows are missing: %s %s", ask.conv, page.missing[:10])
     entries = visible.fitting(page.entries, REPLY_BYTES, from_the_end=ask.after < 0)
     return SyncReply(

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import Raw
+from prometheus_client import REGISTRY
 
 from bridge.batch import Bounds
 from bridge.bridge import Bridge
@@ -614,6 +615,22 @@ def test_heads_and_history_over_mqtt() -> None:
         assert not page.has_more
         refused = await ask(world, CAROL, DoSync(MessageId("s"), DIRECT), SyncReply)
         assert refused.code == Code.UNKNOWN_CONVERSATION
+
+    play(history)
+
+
+def test_a_missing_row_is_answered_and_counted() -> None:
+    async def history(world: World, _: Bridge) -> None:
+        def missing() -> float:
+            return REGISTRY.get_sample_value("tidings_bridge_missing_rows_total") or 0
+
+        world.session.say(text("m1"), text("m2"))
+        await settled()
+        before = missing()
+        del world.log._rows[DIRECT][2]
+        page = await sync(world, ALICE, DoSync(MessageId("s"), DIRECT, after=0))
+        assert [(m.seq, m.kind) for m in page.messages][1:] == [(2, "tombstone"), (3, "text")]
+        assert missing() == before + 1
 
     play(history)
 

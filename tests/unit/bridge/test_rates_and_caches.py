@@ -81,6 +81,8 @@ def test_slots_in_use_stay_and_the_oldest_other_goes() -> None:
     assert slots.get(ConvId("2")) is None
     two.blocked = True
     slots.take(ConvId("4"))
+    assert len(slots) == 2
+    assert slots.get(ConvId("3")) is None
 
 
 def move(low: int, to: int, kind: str = "delivered") -> MarkMove:
