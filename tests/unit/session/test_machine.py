@@ -5,7 +5,7 @@ from collections import defaultdict
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.unit.session.server import ALICE, LAPTOP, PEERS, PHONE, WITH_BOB, WITH_CAROL, Server, text
 from tidings.protocol.ids import ConvId
@@ -30,13 +30,18 @@ class SessionAgainstServer(RuleBasedStateMachine):
         self.boots = 0
         self.numbers = 0
 
-    @initialize(seed=st.integers(0, 2**32), page=st.integers(1, 5), forgetful=st.booleans())
-    def start(self, seed: int, page: int, forgetful: bool) -> None:
+    @initialize(
+        seed=st.integers(0, 2**32), page=st.integers(1, 5), forgetful=st.booleans(), said=st.lists(conversations)
+    )
+    def start(self, seed: int, page: int, forgetful: bool, said: list[ConvId]) -> None:
         self.random = random.Random(seed)
         self.server.page = page
         self.forgetful = forgetful
         self._boot(None)
         self.connect()
+        for conv in said:
+            self.somebody_speaks(conv, own=False)
+        self.all_goes_well_for_a_while(2)
 
     def _boot(self, old: Session | None) -> None:
         self.boots += 1
@@ -79,27 +84,29 @@ class SessionAgainstServer(RuleBasedStateMachine):
         who, device = (ALICE, LAPTOP) if own else (PEERS[conv], LAPTOP)
         self.server.say(conv, who, device, text(self.numbers, conv))
 
+    @precondition(lambda self: any(self.server.logs.values()))
     @rule(conv=conversations, kind=st.sampled_from(["delivered", "read"]))
     def peer_reads(self, conv: ConvId, kind: str) -> None:
         self.server.move(conv, PEERS[conv], kind, len(self.server.logs[conv]))
 
+    @precondition(lambda self: any(self.seen.values()))
     @rule(conv=conversations)
     def read(self, conv: ConvId) -> None:
         if self.seen[conv]:
             self._do(self.session.mark_read(conv, self.seen[conv][-1], self.now))
 
+    @precondition(lambda self: not self.up)
     @rule()
     def connect(self) -> None:
-        if not self.up:
-            self.up = True
-            self._do(self.session.connected(self.now))
+        self.up = True
+        self._do(self.session.connected(self.now))
 
+    @precondition(lambda self: self.up)
     @rule(lost=st.integers(0, 3))
     def cut(self, lost: int) -> None:
-        if self.up:
-            del self.wire[len(self.wire) - min(lost, len(self.wire)) :]
-            self.up = False
-            self._do(self.session.disconnected(self.now))
+        del self.wire[len(self.wire) - min(lost, len(self.wire)) :]
+        self.up = False
+        self._do(self.session.disconnected(self.now))
 
     @rule()
     def restart(self) -> None:
@@ -107,6 +114,7 @@ class SessionAgainstServer(RuleBasedStateMachine):
         self.up = False
         self._boot(self.session)
 
+    @precondition(lambda self: self.wire)
     @rule(count=st.integers(1, 5))
     def server_takes(self, count: int) -> None:
         for _ in range(min(count, len(self.wire))):
@@ -116,6 +124,7 @@ class SessionAgainstServer(RuleBasedStateMachine):
     def server_refuses_for_now(self, code: str) -> None:
         self.server.refusing = code
 
+    @precondition(lambda self: self.server.queue)
     @rule(count=st.integers(1, 5), how=st.sampled_from(["order", "lose", "twice", "swap", "spoil"]))
     def broker_delivers(self, count: int, how: str) -> None:
         for _ in range(min(count, len(self.server.queue)) if self.up or how == "lose" else 0):
@@ -126,6 +135,15 @@ class SessionAgainstServer(RuleBasedStateMachine):
                 self._do(self.session.received(topic, payload[: self.random.randrange(len(payload))], self.now))
             for _ in range({"lose": 0, "spoil": 0, "twice": 2}.get(how, 1)):
                 self._do(self.session.received(topic, payload, self.now))
+
+    @precondition(lambda self: self.up)
+    @rule(rounds=st.integers(1, 3))
+    def all_goes_well_for_a_while(self, rounds: int) -> None:
+        for _ in range(rounds):
+            self.server_takes(len(self.wire))
+            self.broker_delivers(len(self.server.queue), "order")
+            self.now += 600
+            self._do(self.session.tick(self.now))
 
     @rule(ms=st.sampled_from([1, 100, 1_000, 10_000, 400_000]))
     def time_passes(self, ms: int) -> None:
@@ -173,7 +191,8 @@ class SessionAgainstServer(RuleBasedStateMachine):
         self.server.refusing = ""
         if self.forgetful:
             self.server.queue.clear()
-        self.connect()
+        if not self.up:
+            self.connect()
         end = self.now + 900_000
         while self.now < end:
             while self.wire or self.server.queue:
@@ -186,5 +205,5 @@ class SessionAgainstServer(RuleBasedStateMachine):
             self._do(self.session.tick(self.now))
 
 
-SessionAgainstServer.TestCase.settings = settings(max_examples=250, stateful_step_count=20, deadline=None)
+SessionAgainstServer.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 TestSessionAgainstServer = SessionAgainstServer.TestCase
