@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
             command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-fast check format bench docs engines engine-cassandra lock clean
+.PHONY: help run demo test test-fast test-cluster check format bench docs engines engine-cassandra lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -22,6 +22,9 @@ test: $(VENV)/.dev ## every test
 
 test-fast: $(VENV)/.dev ## the tests that take seconds
 	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow'
+
+test-cluster: $(VENV)/.dev engines ## the tests on three Cassandra nodes, of which one is killed (about 2 GB of memory)
+	TIDINGS_TEST_CLUSTER=1 $(BIN)/pytest tests/integration/cql/test_owners.py
 
 check: $(VENV)/.dev ## format, lint, types, import contract, generated documents
 	$(BIN)/ruff format --check .

@@ -13,11 +13,11 @@ KEYSPACE = "tidings"
 
 
 @asynccontextmanager
-async def cells(node, *, slot=SLOT, empty=True):
-    """Give cells on the node, for a while; emptied of what earlier tests left unless told otherwise."""
-    session = await CqlSession.connect([node.address], node.port, datacenter=DATACENTER)
+async def cells(*nodes, slot=SLOT, empty=True):
+    """Give cells on the nodes, a copy on each, for a while; emptied of what earlier tests left unless not wanted."""
+    session = await CqlSession.connect([node.address for node in nodes], nodes[0].port, datacenter=DATACENTER)
     try:
-        await schema.migrate(session, KEYSPACE, replicas=1, datacenter=DATACENTER)
+        await schema.migrate(session, KEYSPACE, replicas=len(nodes), datacenter=DATACENTER)
         if empty:
             await clear(session)
         yield await CqlCells.prepare(session, KEYSPACE, slot)

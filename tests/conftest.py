@@ -11,10 +11,15 @@ from tests.processes import free_port
 
 
 @pytest.fixture(scope="session")
-def cassandra():
-    """A running node of Cassandra on loopback; skips, telling what is missing, where it cannot be had."""
+def cassandra_jars():
+    """Skips, telling what is missing and how to get it, where Cassandra cannot be had."""
     if (reason := missing()) is not None:
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def cassandra(cassandra_jars):
+    """A running node of Cassandra on loopback."""
     folder = Path(tempfile.mkdtemp(prefix="cassandra-"))
     node = Node(folder, free_port(), free_port())
     try:
