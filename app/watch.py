@@ -10,6 +10,8 @@ from stores.ports.accounts import Policy
 from tidings.protocol.errors import StoreUnavailable
 
 POLICY_SECONDS: Final = 1.0
+FORGET_SECONDS: Final = 0.5
+_UNWRITTEN: Final = "the sessions of devices that are gone cannot be deleted durably yet"
 
 log: Final = logging.getLogger(__name__)
 
@@ -29,19 +31,22 @@ class PolicyWatch:
         while True:
             try:
                 changed = await self._revocations.refresh(self._policy) or changed
-                if changed:
-                    await self._forget()
-                changed = False
-                self.troubles = []
+                changed = changed and not await self._forget()
+                self.troubles = [_UNWRITTEN] if changed else []
             except StoreUnavailable as error:
                 if not self.troubles:
                     log.warning("revocations cannot be read: %s", error)
                 self.troubles = [f"revocations cannot be read: {error}"]
             await asyncio.sleep(POLICY_SECONDS)
 
-    async def _forget(self) -> None:
-        """Delete the sessions of devices newly gone; after a start, of all that are: a crash may have come between."""
+    async def _forget(self) -> bool:
+        """Delete the sessions of devices newly gone; after a start, of all that are: a crash may have come between.
+        False if the broker's store did not take it in time: the next revocation does not wait for a full disk."""
         gone = frozenset(self._revocations.gone)
-        for client_id in gone - self._forgotten:
-            await self._broker.kick(client_id, forget=True)
+        try:
+            async with asyncio.timeout(FORGET_SECONDS):
+                await asyncio.gather(*(self._broker.kick(one, forget=True) for one in gone - self._forgotten))
+        except TimeoutError:
+            return False
         self._forgotten = gone
+        return True
