@@ -91,14 +91,14 @@ def _say(state: State, order: Say, people: People, at: int, found: Found) -> Ver
     if before is not None:
         return before
     at = max(at, state.last_at)
-    begun = _begin(state, order, people, at) if not state.head else None
-    head = state.head + len(begun.rows if begun else ())
     if state.head:
         check_member(state, order.user)
         hidden = blockers(state, order.user, people)
     else:
         other = people.get(message.to)
         hidden = (other.user,) if other is not None and order.user in other.blocks else ()
+    begun = _begin(state, order, people, at, hidden) if not state.head else None
+    head = state.head + len(begun.rows if begun else ())
     if message.reply_to > head:
         raise Refusal(Code.BAD_VALUE, "replyTo must be the seq of an earlier message")
     row = _row(order, head + 1, at, hidden)
@@ -152,8 +152,8 @@ def _repeat(state: State, key: Key, digest: bytes, at: int, found: Found) -> Rep
     return Repeat(known.seq)
 
 
-def _begin(state: State, order: Say, people: People, at: int) -> Decision:
-    """Begin a direct conversation or one's own log."""
+def _begin(state: State, order: Say, people: People, at: int, hidden: tuple[UserId, ...]) -> Decision:
+    """Begin a direct conversation or one's own log; from whom the first message is hidden, its beginning is too."""
     one, other = order.user, order.message.to or order.user
     if ids.direct_conversation(one, other) != order.conv:
         raise Refusal(Code.UNKNOWN_CONVERSATION)
@@ -161,7 +161,13 @@ def _begin(state: State, order: Say, people: People, at: int) -> Decision:
         raise Refusal(Code.UNKNOWN_RECIPIENT)
     users = (one,) if one == other else (one, other)
     created = numbered(
-        state, at, sender=one, id_=CREATED, device=DeviceId(""), content=event("direct.created", members=users)
+        state,
+        at,
+        sender=one,
+        id_=CREATED,
+        device=DeviceId(""),
+        content=event("direct.created", members=users),
+        hidden=hidden,
     )
     members = tuple(Member(order.conv, user, "member", (Window(1),)) for user in users)
     return Decision(rows=(created,), members=members)

@@ -33,6 +33,7 @@ def numbered(
     content: Event,
     digest: bytes = b"",
     after: int = 0,
+    hidden: tuple[UserId, ...] = (),
 ) -> Row:
     """Give an event the next number, or the one `after` further entries of the same decision."""
     seq = state.head + 1 + after
@@ -40,4 +41,4 @@ def numbered(
     message = Message(
         conv=state.conv, seq=seq, id=id_, from_=sender, device=device, at=at, kind=content.kind, data=content.data
     )
-    return Row(state.conv, seq, id_, sender, device, at, content.kind, encode(message), digest)
+    return Row(state.conv, seq, id_, sender, device, at, content.kind, encode(message), digest, hidden)

@@ -139,6 +139,13 @@ def test_what_a_blocked_user_says_is_hidden_from_the_blocker_from_its_first_mess
     assert done(talk.say(ALICE)).rows[-1].hidden_for == (BOB,)
 
 
+def test_a_blocked_user_cannot_even_show_that_it_began_a_conversation() -> None:
+    talk = direct()
+    talk.block(BOB, ALICE)
+    begun = done(talk.say(ALICE))
+    assert [(row.kind, row.hidden_for) for row in begun.rows] == [("direct.created", (BOB,)), ("text", (BOB,))]
+
+
 def test_a_block_counts_in_groups_and_for_the_blocker_alone() -> None:
     talk = group(BOB, CAROL)
     talk.block(CAROL, BOB)
