@@ -25,7 +25,6 @@ from tidings.protocol.errors import Code, Refusal
 from tidings.protocol.ids import DeviceId, Group, UserId
 
 _JITTER_MOST: Final = 60_000
-_NEVER: Final = 2**62
 _PROCESS: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BRIDGE: Final = "bridge"
 _SERVICE: Final = "api"
@@ -83,16 +82,6 @@ class TokenGate:
         return int(min(_JITTER_MOST, left // 10) * self._fraction())
 
 
-def bridge_principal(group: Group) -> Principal:
-    """Name the bridge of a lane group, for the in-process link, which needs no token."""
-    return _internal(_BRIDGE, group, "bridge", f"bridge-{group}")
-
-
-def service_principal(process: str) -> Principal:
-    """Name a service process, for the in-process link."""
-    return _internal(_SERVICE, process, "service", f"api-{process}")
-
-
 def bridge_claims(group: Group, now: int, lifetime: int) -> Claims:
     """Say what the token of a bridge says, for a broker in another process. `lifetime` in ms."""
     return Claims(_BRIDGE, group, "bridge", now, now + lifetime)
@@ -101,19 +90,6 @@ def bridge_claims(group: Group, now: int, lifetime: int) -> Claims:
 def service_claims(process: str, now: int, lifetime: int) -> Claims:
     """Say what the token of a service process says. `lifetime` in ms."""
     return Claims(_SERVICE, process, "service", now, now + lifetime)
-
-
-def _internal(user: str, device: str, role: str, name: str) -> Principal:
-    return Principal(
-        user=UserId(user),
-        device=DeviceId(device),
-        role=role,
-        client_id=name,
-        username=name,
-        issued_at=0,
-        expires_at=_NEVER,
-        custodian=True,
-    )
 
 
 def _binding(claims: Claims) -> tuple[str, str]:

@@ -4,11 +4,12 @@ import pytest
 
 from acl import tokens
 from acl.decisions import Gate, Principal
-from acl.gate import TokenGate, bridge_claims, bridge_principal, service_claims
+from acl.gate import TokenGate, bridge_claims, service_claims
 from acl.keys import KeySet, make_key
 from acl.revocations import Revocations
 from acl.tokens import Claims, Verifier
 from stores.ports.accounts import Revocation
+from tests.unit.acl.principals import bridge_principal
 from tidings.protocol import ids
 from tidings.protocol.errors import Code, Refusal
 from tidings.protocol.ids import Group

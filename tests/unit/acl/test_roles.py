@@ -4,8 +4,8 @@ import pytest
 
 from acl import grants
 from acl.decisions import Principal
-from acl.gate import bridge_principal, service_principal
 from acl.roles import ROLES
+from tests.unit.acl.principals import bridge_principal, service_principal
 from tidings.protocol import ids, topics
 from tidings.protocol.ids import DeviceId, Group, UserId
 
