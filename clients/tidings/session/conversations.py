@@ -6,16 +6,21 @@ Rules
 - Members come and go with the entries that say so; only present ones hold a tick back.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from tidings.protocol import ids
-from tidings.protocol.ids import ConvId, DeviceId, UserId
+from tidings.protocol.ids import ConvId, DeviceId, MessageId, UserId
 from tidings.protocol.payloads import Message, Receipt, is_event
 from tidings.session.effects import Deliver, Effect, Moved, State, Status
 from tidings.session.log import ConversationLog, Position
 from tidings.session.outbox import Sending
 from tidings.session.receipts import Receipts
 from tidings.session.requests import Requests, Want
+
+REFUSED_MOST: Final = 1_000
+"""Refused messages that are remembered."""
 
 
 class Conversations:
@@ -40,6 +45,7 @@ class Conversations:
         self._requests = requests
         self._emit = emit
         self._claiming = claiming
+        self._refused: OrderedDict[tuple[ConvId, MessageId], None] = OrderedDict()
         for conv, position in positions.items():
             self.marks(conv).stored("delivered", position.claimed)
             if claiming and position.claimed < position.applied:  # the claim may have been lost with the last run
@@ -69,12 +75,22 @@ class Conversations:
         """If this is the copy of a message that waits in the outbox: it is sent."""
         if entry.from_ != self._user or entry.device != self._device:
             return
-        if self._sending.settle(entry.conv, entry.id, now):
+        if self._sending.settle(entry.conv, entry.id, now) or self._is_forgiven(entry):
             self._requests.forget(Want("lookup", entry.conv))
             marks = self.marks(entry.conv)
             marks.own(entry.seq, entry.id)
             self._emit(Status(entry.conv, entry.id, State.SENT, entry.seq))
             self._passed(entry.conv, marks)
+
+    def refused(self, conv: ConvId, message_id: MessageId) -> None:
+        """Remember a final refusal: a second copy of the message, already on its way when the first was refused, may
+        be accepted once the world has changed (made a member again, say). Then it is sent, and is told so."""
+        self._refused[conv, message_id] = None
+        if len(self._refused) > REFUSED_MOST:
+            self._refused.popitem(last=False)
+
+    def _is_forgiven(self, entry: Message) -> bool:
+        return self._refused.pop((entry.conv, entry.id), self) is None
 
     def deliver(self, entries: Iterable[Message], now: int) -> None:
         """Tell entries that are next in their log."""

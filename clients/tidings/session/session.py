@@ -234,6 +234,8 @@ class Session:
                 self._effects.append(Status(conv, MessageId(error.id), State.PENDING, error=error))
             else:
                 self._sending.settle(conv, MessageId(error.id), now)
+                if error.code != Code.ID_REUSED:  # then the copy in the log is another message
+                    self._conversations.refused(conv, MessageId(error.id))
                 self._effects.append(Status(conv, MessageId(error.id), State.FAILED, error=error))
         else:
             self._effects.append(Notice(error))

@@ -128,6 +128,23 @@ def test_a_final_refusal_fails_one_message_and_lets_the_next_go(code: str) -> No
     assert session.unsent == 1
 
 
+def test_a_refused_message_whose_second_copy_is_accepted_is_told_as_sent() -> None:
+    session = new_session()
+    session.connected(0)
+    session.send(WITH_BOB, text(1, WITH_BOB), 1)
+    assert statuses(session.received(*refusal(1, "notMember"), 10)) == [State.FAILED]
+    assert statuses(session.received(*copy_of(1, 1), 20)) == [State.SENT]
+    assert statuses(session.received(*copy_of(1, 1), 30)) == []
+
+
+def test_a_reused_id_stays_failed_though_the_log_has_a_message_of_that_id() -> None:
+    session = new_session()
+    session.connected(0)
+    session.send(WITH_BOB, text(1, WITH_BOB), 1)
+    session.received(*refusal(1, "idReused"), 10)
+    assert statuses(session.received(*copy_of(1, 1), 20)) == []
+
+
 def test_a_message_outside_the_limits_never_enters_the_outbox() -> None:
     session = new_session()
     with pytest.raises(Refusal, match="tooLarge"):
