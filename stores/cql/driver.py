@@ -148,10 +148,13 @@ class _Answer:
 
     def _on_page(self, page: Sequence[Values] | None) -> None:
         self._found += page or ()
-        if self._response.has_more_pages:
-            self._response.start_fetching_next_page()
-        else:
+        if not self._response.has_more_pages:
             self._hand_over(None)
+            return
+        try:
+            self._response.start_fetching_next_page()
+        except Exception as error:  # raised here it would only be logged, and who asked would wait for ever
+            self._hand_over(error)
 
     def _on_error(self, error: Exception) -> None:
         self._hand_over(error)
