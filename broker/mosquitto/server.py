@@ -91,6 +91,7 @@ class MosquittoBroker:
 
     async def kick(self, client_id: str, *, forget: bool = False) -> None:
         """Disconnect a client by taking its connection over; `forget` deletes its session."""
+        self._tell()  # first: who is revoked must not be back before the plugin knows
         await kick(self._door, client_id, forget=forget)
 
     def health(self) -> Health:
