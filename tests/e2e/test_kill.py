@@ -17,23 +17,23 @@ KILLS = int(os.environ.get("TIDINGS_TEST_KILLS", "20"))
 async def test_kill_9_of_the_whole_server_in_mid_load_loses_and_doubles_nothing(tmp_path: Path) -> None:
     server = TidingsUp(tmp_path / "data", limits_messages_a_minute="0").start()
     try:
-        senders = await _pairs(server, 4)
+        senders = await pairs(server, 4)
         stop = asyncio.Event()
         running = [asyncio.create_task(sender.run(stop)) for sender in senders]
         for round_ in range(1, KILLS + 1):
-            await _progress(senders, 15 * round_)
+            await progress(senders, 15 * round_)
             server.kill()
             await asyncio.to_thread(server.start)
         stop.set()
         async with asyncio.timeout(60):
             await asyncio.gather(*running)
         for sender in senders:
-            _check(sender, await whole_history(server, sender.person, sender.conv))
+            check_sender(sender, await whole_history(server, sender.person, sender.conv))
     finally:
         server.kill()
 
 
-async def _pairs(server: TidingsUp, count: int) -> list[Sender]:
+async def pairs(server: TidingsUp, count: int) -> list[Sender]:
     people = [await register(server, f"p{number}") for number in range(2 * count)]
     senders = []
     for one, other in zip(people[::2], people[1::2], strict=True):
@@ -42,14 +42,14 @@ async def _pairs(server: TidingsUp, count: int) -> list[Sender]:
     return senders
 
 
-async def _progress(senders: list[Sender], total: int) -> None:
+async def progress(senders: list[Sender], total: int) -> None:
     """Wait until so many messages were acknowledged in all, so that every kill comes in mid-load."""
     async with asyncio.timeout(60):
         while sum(len(sender.acknowledged) for sender in senders) < total:
             await asyncio.sleep(0.005)
 
 
-def _check(sender: Sender, history: list[dict[str, object]]) -> None:
+def check_sender(sender: Sender, history: list[dict[str, object]]) -> None:
     assert [entry["seq"] for entry in history] == list(range(1, len(history) + 1)), "holes"
     mine = [entry for entry in history if entry.get("device") == sender.person.device and entry["kind"] == "text"]
     at = {str(entry["id"]): entry["seq"] for entry in mine}
