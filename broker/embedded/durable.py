@@ -51,6 +51,7 @@ _PRAGMAS: Final = (
     "PRAGMA fullfsync=ON",
     "PRAGMA busy_timeout=2000",
     "PRAGMA wal_autocheckpoint=2000",
+    "PRAGMA journal_size_limit=16777216",  # a large batch does not leave its WAL behind for good
 )
 
 _SAVE: Final = "INSERT INTO session VALUES (?, ?) ON CONFLICT (client_id) DO UPDATE SET record = excluded.record"

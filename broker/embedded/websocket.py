@@ -48,6 +48,8 @@ class WebSocketProtocol(TcpProtocol):
             if error.event_hint is not None:
                 self._reply(error.event_hint)
             self.close()
+        except UnicodeError:  # wsproto reads a handshake's headers as ASCII and IDNA without asking whether they are
+            super().close()
 
     def write(self, data: bytes) -> None:
         """Wrap bytes in a frame."""
