@@ -25,6 +25,7 @@ async def until_signal(work: Coroutine[Any, Any, int], *, drain: float, interrup
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, first.told)
+    loop.set_exception_handler(first.overheard)
     try:
         return await task
     except asyncio.CancelledError:
@@ -55,6 +56,14 @@ class _First:
         self._timer.daemon = True
         self._timer.start()
         self._task.cancel()
+
+    def overheard(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log what fails in a callback. After the signal two things are no failures: that something was cancelled, and
+        that nobody asks any more why a connection ended (aiomqtt does both when it is cancelled while it connects)."""
+        left = context.get("future")
+        dropped = left is not None and not isinstance(left, asyncio.Task)
+        if not (self.is_told and (dropped or isinstance(context.get("exception"), asyncio.CancelledError))):
+            loop.default_exception_handler(context)
 
     def forget(self) -> None:
         if self._timer is not None:
