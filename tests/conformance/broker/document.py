@@ -37,7 +37,7 @@ socket where a stock client cannot misbehave.
 No broker's own PUBACK means that a message is stored: on the embedded broker a device's PUBACK waits until the bridge
 has acknowledged; on the others the canonical copy that comes back is the acknowledgement.
 
-Mosquitto asks the same gate by a plugin (`broker/mosquitto/plugin/`, ADR 0010), built where it runs from Debian's
+Mosquitto asks the same gate by a plugin (`broker/mosquitto/plugin/`, ADR 0011), built where it runs from Debian's
 `mosquitto-dev`, `libmosquitto-dev` and a C compiler: `python -m broker.mosquitto.build`. Two things differ there.
 A will is not shown to a plugin at CONNECT: a forged one does not refuse the connection, it is refused when it is sent.
 A refusal that is no fault of the token (devices are not admitted yet) closes the connection without an answer.
