@@ -44,6 +44,8 @@ GAUGES: Final = (
     Row("connections", "tidings_broker_connections", "clients and links connected now"),
     Row("sessions", "tidings_broker_sessions", "sessions now, connected or not"),
     Row("queued", "tidings_broker_queued_messages", "messages queued or in flight now"),
+    Row("queued_bytes", "tidings_broker_queued_bytes", "bytes of all queues together, as they are reckoned"),
+    Row("retained", "tidings_broker_retained_messages", "retained messages now"),
 )
 """What is so now, of `Health`."""
 

@@ -16,14 +16,24 @@ class Endpoints(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True):
-    """A broker's limits. Sizes in bytes, times in seconds, rates a second and connection."""
+    """A broker's limits. Sizes in bytes, times in seconds, rates a second and connection.
+
+    `connect_bytes` is for CONNECT alone, for strangers send it: a token, a will and some. `queue_…` are one session's,
+    `all_queues_bytes` all sessions' together. Topics and filters longer or deeper than `topic_…` are refused.
+    """
 
     packet_bytes: int = 256 * 1024
+    connect_bytes: int = 32 * 1024
     connections: int = 10_000
     connect_timeout: float = 5.0
     inflight: int = 64
     queue_messages: int = 10_000
     queue_bytes: int = 16 * 1024 * 1024
+    all_queues_bytes: int = 1024 * 1024 * 1024
+    retained_messages: int = 100_000
+    retained_bytes: int = 64 * 1024 * 1024
+    topic_chars: int = 1_024
+    topic_levels: int = 32
     publish_rate: float = 200.0
     publish_burst: int = 1_000
     subscriptions: int = 100
@@ -41,6 +51,8 @@ class Health(Struct, frozen=True):
     sessions: int = 0
     queued: int = 0
     dropped: int = 0
+    queued_bytes: int = 0
+    retained: int = 0
 
 
 class Broker(Protocol):

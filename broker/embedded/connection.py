@@ -38,7 +38,7 @@ class Hold(enum.Enum):
     CUSTODY = enum.auto()
     """The queue of one of ours, where its message must go, is full."""
     ANSWERS = enum.auto()
-    """As many of its publishes are unanswered as may be."""
+    """As many of its publishes, or changes of its subscriptions, are unanswered as may be."""
     CONGESTED = enum.auto()
     """It does not take what it is sent."""
 
@@ -68,6 +68,7 @@ class Connection:
         self.holds: set[Hold] = set()
         self.awaiting: deque[Answer] = deque()
         self.unanswered = 0
+        self.pending = 0
         self.on_answer: Callable[[Connection], None] = lambda _: None
         self._reading = True
         self._told = False

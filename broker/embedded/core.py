@@ -92,7 +92,7 @@ class Core:
         connection = Connection(
             self._last_number,
             now,
-            Inbox(limits.packet_bytes),
+            Inbox(min(limits.connect_bytes, limits.packet_bytes)),
             Bucket(limits.publish_rate, limits.publish_burst, now),
             limits.write_buffer_bytes,
         )
@@ -309,6 +309,7 @@ class Core:
             raise ProtocolViolation("the first packet is not CONNECT [MQTT-3.1.0-1]")
         self._door.full = len(self.connections) > self.limits.connections
         principal, client_id = self._door.check(connection, packet)
+        connection.inbox.most = self.limits.packet_bytes
         self._endings.cut(client_id, DisconnectReasonCode.SESSION_TAKEN_OVER)
         self.counts.connects += 1
         ended, settle = self._door.enter(connection, packet, principal, client_id)

@@ -78,6 +78,8 @@ class Door:
             return
         if len(will.payload or b"") > self._limits.will_bytes:
             raise Turned(ConnAckReasonCode.PACKET_TOO_LARGE)
+        if not self._exchange.fits(will.topic):
+            raise Turned(ConnAckReasonCode.TOPIC_NAME_INVALID)
         decision = self._gate.publish(principal, will.topic, retain=will.retain, qos=will.qos.value)
         if not decision.allowed or will.topic.startswith("$"):
             raise Turned(ConnAckReasonCode.NOT_AUTHORIZED)

@@ -5,6 +5,7 @@ Rules
   session that matched has acknowledged it, so the device itself is what keeps it.
 - Every other message for a kept session has a row in the store, and its publisher's answer waits for that, or for the
   receiver's acknowledgement if it is sooner.
+- All queues together are bounded as well; beyond that every queue is full.
 - A full queue drops the newest message: what is queued before it stays an unbroken beginning, and dropping costs no
   write. It is counted, and the client is told to sync when it is back, or has taken its queue. Nobody else is delayed.
 - Where a custodian's queue is full nothing is dropped: `full` says so before anything is done, and the sender is not
@@ -27,13 +28,6 @@ from broker.embedded.subscriptions import Matches, Subscriptions
 from broker.embedded.tickets import Answer, Ticket
 from broker.port import Limits
 
-RETAINED_MOST: Final = 100_000
-"""Retained messages kept."""
-RETAINED_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of retained messages kept."""
-QUEUED_BYTES: Final = 1024 * 1024 * 1024
-"""Bytes of all queues together; beyond it every queue is full."""
-
 _PLAIN: Final = tuple(Delivery(qos) for qos in range(3))
 
 
@@ -45,13 +39,13 @@ class Exchange:
         self.counts = Counts()
         self.ledger = Ledger(now, last_row)
         self.subscriptions = Subscriptions()
-        self.retained = Retained(RETAINED_MOST, RETAINED_BYTES)
+        self.retained = Retained(limits.retained_messages, limits.retained_bytes)
         self.sessions: dict[str, Session] = {}
         self.dirty: dict[int, Connection | Local] = {}
         self.held_up: dict[str, dict[int, Connection]] = {}
         self.resumed: deque[Connection] = deque()
         self.drained: list[Session] = []
-        self._bytes = 0
+        self.queued_bytes = 0
 
     @property
     def now(self) -> int:
@@ -63,6 +57,10 @@ class Exchange:
         self.ledger.now = now
 
     # Messages in.
+
+    def fits(self, topic: str) -> bool:
+        """Tell whether a topic, or a filter, is within the limits. What is not is never kept, nor looked up."""
+        return len(topic) <= self.limits.topic_chars and topic.count("/") < self.limits.topic_levels
 
     def full(self, found: Matches) -> Session | None:
         """Find a custodian session among these that has no room."""
@@ -131,14 +129,14 @@ class Exchange:
         if withhold and session.custodian and ticket is not None:
             ticket.hold()
             queued = Queued(message, way, 0, ticket)
-            self._bytes += queued.size
+            self.queued_bytes += queued.size
             session.add(queued)
             if outlet is not None:
                 self.pump(session)
             return
         queued = Queued(message, way)
         limits = self.limits
-        if self._bytes + queued.size > QUEUED_BYTES or not session.has_room(
+        if self.queued_bytes + queued.size > limits.all_queues_bytes or not session.has_room(
             queued.size, limits.queue_messages, limits.queue_bytes
         ):
             self._drop(session)
@@ -151,7 +149,7 @@ class Exchange:
             if ticket is not None:
                 ticket.hold()
                 queued.ticket = ticket
-        self._bytes += queued.size
+        self.queued_bytes += queued.size
         session.add(queued)
         if session.outlet is not None:
             self.pump(session)
@@ -215,7 +213,7 @@ class Exchange:
         self._finished(session, queued)
 
     def _finished(self, session: Session, queued: Queued) -> None:
-        self._bytes -= queued.size
+        self.queued_bytes -= queued.size
         self.ledger.drop(queued)
         if session.dropped and not session.queue:
             self.drained.append(session)
@@ -246,10 +244,11 @@ class Exchange:
         end, so that their clients send them again."""
         orphans: list[Connection] = []
         for queued in session.everything():
-            self._bytes -= queued.size
+            self.queued_bytes -= queued.size
             if isinstance(queued.ticket, Answer) and not queued.row:
                 if queued.ticket.connection is not None:
                     orphans.append(queued.ticket.connection)
+                queued.ticket.is_lost = True
                 queued.ticket = None
         self.subscriptions.remove_all(session, session.subscriptions.values())
         if session.is_kept:
@@ -266,7 +265,7 @@ class Exchange:
         for subscription in session.subscriptions.values():
             self.subscriptions.add(session, subscription)
         for one in queued:
-            self._bytes += one.size
+            self.queued_bytes += one.size
             session.queued_bytes += one.size
             if one.packet_id:
                 session.inflight[one.packet_id] = one

@@ -27,12 +27,13 @@ class UnknownVersion(Exception):
 
 
 class Inbox:
-    """The bytes of one connection that are not handled yet. `level` is 0 until CONNECT has told it."""
+    """The bytes of one connection that are not handled yet. `level` is 0 until CONNECT has told it; `most` is the size
+    of the longest packet that is taken now."""
 
-    __slots__ = ("_at", "_codec", "_most", "_need", "_pieces", "_size", "level")
+    __slots__ = ("_at", "_codec", "_need", "_pieces", "_size", "level", "most")
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._pieces: list[bytes] = []
         self._size = 0
         self._at = 0
@@ -62,7 +63,7 @@ class Inbox:
             self._wait(view)
             return None
         packet, size = found
-        if size > self._most:
+        if size > self.most:
             raise TooLong(f"a packet of {size} bytes")
         self._step(size)
         return packet
@@ -88,7 +89,7 @@ class Inbox:
         self._need = self._size - self._at + 1
         if head is not None:
             whole = head.body - self._at + head.length
-            if whole > self._most:
+            if whole > self.most:
                 raise TooLong(f"a packet of {whole} bytes")
             if self._codec is not None:
                 self._need = whole

@@ -165,7 +165,7 @@ def _session(session: Session) -> SessionRecord:
         session.custodian,
         session.expires_at,
         tuple(session.subscriptions.values()),
-        tuple(session.received),
+        tuple(packet_id for packet_id, answer in session.received.items() if answer.is_taken),
         session.dropped,
     )
 

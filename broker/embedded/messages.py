@@ -16,6 +16,8 @@ from broker.embedded import codec5, codec311
 QOS: Final = (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE)
 NEVER: Final = 0
 """`expires_at` of a message that does not expire."""
+_PAIR: Final = 100
+"""Bytes that a user property is reckoned to take beside its texts: an object each, and one for the two."""
 _OVERHEAD: Final = 64
 """Bytes that a queued message is reckoned to take beside topic and payload."""
 
@@ -28,6 +30,12 @@ class Properties(Struct, frozen=True, omit_defaults=True):
     response_topic: str | None = None
     correlation_data: bytes | None = None
     user: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes that they are reckoned to take."""
+        texts = len(self.content_type or "") + len(self.response_topic or "") + len(self.correlation_data or b"")
+        return texts + sum(len(name) + len(value) + _PAIR for name, value in self.user)
 
 
 class Message(Struct, frozen=True, eq=False):
@@ -44,7 +52,8 @@ class Message(Struct, frozen=True, eq=False):
     @property
     def size(self) -> int:
         """Bytes that it is reckoned to take in a queue."""
-        return len(self.payload) + len(self.topic) + _OVERHEAD
+        more = self.properties.size if self.properties is not None else 0
+        return len(self.payload) + len(self.topic) + _OVERHEAD + more
 
     def is_expired(self, now: int) -> bool:
         """Tell whether it is too late to hand it over."""

@@ -3,6 +3,9 @@
 Rules
 - Every publish and every subscription is asked of the gate; its answers to publishes are remembered a while for the
   connection, for topics repeat.
+- A topic or filter over the limits is refused before anybody is asked, so nothing remembers it.
+- The receipt of a QoS 2 publish is written down only when its message is safe: one that waits in custody is not, for a
+  crash would take it, and its sender must then send it again.
 - A refused publish is not handed on. Version 5 is told so by its reason code. In 3.1.1 a PUBACK could only mean
   "stored", which would be a lie, so the connection ends; a refused QoS 0 publish is dropped and counted.
 - Topics that begin with `$` belong to the server [4.7.2].
@@ -22,11 +25,12 @@ from broker.embedded.local import WINDOW
 from broker.embedded.messages import Message, from_packet
 from broker.embedded.packets import ProtocolViolation
 from broker.embedded.sessions import Session, Subscription
-from broker.embedded.subscriptions import Matches, split_share
+from broker.embedded.subscriptions import NOBODY, Matches, split_share
 from broker.embedded.tickets import Answer, Ticket
 
 ALIASES: Final = 32
 """Topic aliases that a client may set on a connection."""
+_FORBIDDEN: Final = PubAckReasonCode.NOT_AUTHORIZED
 _FAILED: Final = 0x80
 """Reason codes from here on report an error [2.4]."""
 _REMEMBERED: Final = 1_000
@@ -63,16 +67,17 @@ class Requests:
         """Take a PUBLISH [3.3], or hold its connection up: the packet stands in `stalled` then, to come again."""
         exchange = self._exchange
         qos = packet.qos.value
-        if qos == 2 and (known := session.received.get(packet.packet_id or 0)) is not None:
+        if qos == 2 and (known := session.received.get(packet.packet_id or 0)) is not None and not known.is_lost:
             self._repeated(connection, known)
             return
         if qos and not self._may_await(connection, session, packet):
             return
         topic = self._topic(connection, packet)
-        allowed = self._may_publish(connection, topic, qos, packet.retain)
-        found = exchange.subscriptions.match(topic)
+        fits = exchange.fits(topic)
+        allowed = fits and self._may_publish(connection, topic, qos, packet.retain)
+        found = exchange.subscriptions.match(topic) if allowed else NOBODY
         if not session.custodian:
-            if allowed and qos and (full := exchange.full(found)) is not None:
+            if qos and (full := exchange.full(found)) is not None:
                 connection.stalled = packet
                 connection.holds.add(Hold.CUSTODY)
                 exchange.held_up.setdefault(full.client_id, {})[connection.number] = connection
@@ -82,7 +87,7 @@ class Requests:
         exchange.counts.received += 1
         answer = connection.expect(packet.packet_id or 0, qos) if qos else None
         if not allowed:
-            self._refuse(connection, answer)
+            self._refuse(connection, answer, _FORBIDDEN if fits else PubAckReasonCode.TOPIC_NAME_INVALID)
             return
         message = from_packet(packet, topic, exchange.now)
         if answer is None:
@@ -100,12 +105,25 @@ class Requests:
         """Hand a message on, and keep it if it is to be retained; False if there was no room for that."""
         exchange = self._exchange
         kept = not message.retain or exchange.retain(message)
-        exchange.route(found, message, session, answer, withhold=not session.custodian)
-        if answer is not None and (message.retain or (answer.qos == 2 and session.is_kept)):
-            if answer.qos == 2 and session.is_kept:
-                exchange.ledger.save(session)
+        withhold = not session.custodian
+        exchange.route(found, message, session, answer, withhold=withhold)
+        if answer is None:
+            return kept
+        if message.retain:
             exchange.ledger.when_durable(answer)
+        if answer.qos == 2:
+            if withhold and any(one.custodian for one in found.sessions):
+                answer.before = lambda: self._taken(session, answer)
+            else:
+                self._taken(session, answer)
         return kept
+
+    def _taken(self, session: Session, answer: Answer) -> None:
+        """The message of a QoS 2 publish is safe, or is written with its receipt."""
+        answer.is_taken = True
+        if session.is_kept:
+            self._exchange.ledger.save(session)
+            self._exchange.ledger.when_durable(answer)
 
     def _repeated(self, connection: Connection, answer: Answer) -> None:
         """A QoS 2 publish came again [4.3.3]: it is one message, whose PUBREC is sent again or still awaited."""
@@ -159,13 +177,13 @@ class Requests:
             connection.allowed[key] = allowed
         return allowed
 
-    def _refuse(self, connection: Connection, answer: Answer | None) -> None:
+    def _refuse(self, connection: Connection, answer: Answer | None, code: PubAckReasonCode) -> None:
         self._exchange.counts.refused += 1
         if answer is None:
             return
         if connection.level != codec5.LEVEL:
             raise Fault(DisconnectReasonCode.NOT_AUTHORIZED)
-        answer.code = PubAckReasonCode.NOT_AUTHORIZED
+        answer.code = code
         self._exchange.touch(connection)
         answer.release()
 
@@ -201,9 +219,13 @@ class Requests:
 
     def subscribe(self, connection: Connection, session: Session, packet: mqtt5.SubscribePacket) -> None:
         """Subscribe [3.8]; the answer leaves when it is durable, and retained messages after it."""
+        self._pace(connection, session)
         codes: list[SubAckReasonCode] = []
         retained: list[Subscription] = []
-        for wanted in packet.topic_filters:
+        for place, wanted in enumerate(packet.topic_filters):
+            if place >= self._exchange.limits.subscriptions and not session.custodian:
+                codes.append(SubAckReasonCode.QUOTA_EXCEEDED)
+                continue
             code, subscription = self._check_subscribe(connection, session, wanted, packet.subscription_id or 0)
             codes.append(code)
             if subscription is None:
@@ -223,14 +245,14 @@ class Requests:
                 for subscription in retained:
                     self._exchange.send_retained(session, subscription)
 
-        self._when_saved(session, answer)
+        self._when_saved(connection, session, answer)
 
     def _check_subscribe(
         self, connection: Connection, session: Session, wanted: mqtt5.TopicFilter, number: int
     ) -> tuple[SubAckReasonCode, Subscription | None]:
         pattern = wanted.pattern
         parts = split_share(pattern)
-        if parts is None:
+        if parts is None or not self._exchange.fits(pattern):
             return SubAckReasonCode.TOPIC_FILTER_INVALID, None
         assert connection.principal is not None
         if not self._gate.subscribe(connection.principal, pattern).allowed:
@@ -245,6 +267,7 @@ class Requests:
 
     def unsubscribe(self, connection: Connection, session: Session, packet: mqtt5.UnsubscribePacket) -> None:
         """Unsubscribe [3.10]; the answer leaves when it is durable."""
+        self._pace(connection, session)
         codes = [
             UnsubAckReasonCode.SUCCESS
             if self._exchange.unsubscribe(session, pattern)
@@ -256,14 +279,27 @@ class Requests:
             connection.write(mqtt5.UnsubAckPacket(packet.packet_id, codes))
             self._exchange.touch(connection)
 
-        self._when_saved(session, answer)
+        self._when_saved(connection, session, answer)
 
-    def _when_saved(self, session: Session, answer: Callable[[], None]) -> None:
-        ticket = Ticket(answer)
+    def _pace(self, connection: Connection, session: Session) -> None:
+        """Changing subscriptions costs more than publishing, so it counts as that."""
+        if not session.custodian and not connection.bucket.take(self._exchange.now):
+            connection.holds.add(Hold.RATE)
+
+    def _when_saved(self, connection: Connection, session: Session, answer: Callable[[], None]) -> None:
+        def saved() -> None:
+            connection.pending -= 1
+            answer()
+            connection.on_answer(connection)
+
+        connection.pending += 1
+        ticket = Ticket(saved)
         if session.is_kept:
             self._exchange.ledger.save(session)
             self._exchange.ledger.when_durable(ticket)
         ticket.release()
+        if connection.pending >= self._exchange.limits.inflight:
+            connection.holds.add(Hold.ANSWERS)
 
     # The rest.
 

@@ -38,6 +38,7 @@ def _session(record: SessionRecord, now: int) -> Session:
         session.subscriptions[f"$share/{one.share}/{one.filter}" if one.share else one.filter] = one
     for packet_id in record.received:
         answer = Answer(None, packet_id, 2)
+        answer.is_taken = True
         answer.release()
         session.received[packet_id] = answer
     return session

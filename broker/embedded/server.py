@@ -136,6 +136,8 @@ class EmbeddedBroker:
             len(sessions),
             sum(session.count for session in sessions.values()),
             core.counts.dropped,
+            core.exchange.queued_bytes,
+            core.exchange.retained.count,
         )
 
     async def stop(self) -> None:

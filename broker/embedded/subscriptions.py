@@ -40,6 +40,9 @@ class Matches(NamedTuple):
     shared: list[Shared]
 
 
+NOBODY: Final = Matches({}, [])
+
+
 class _Node:
     __slots__ = ("below", "sessions", "shared")
 

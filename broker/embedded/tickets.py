@@ -28,9 +28,14 @@ class Ticket:
 
 class Answer(Ticket):
     """The PUBACK or PUBREC that a publish will have, and the connection that waits for it (None: it has ended). `code`
-    is what version 5 is told beside "success"."""
+    is what version 5 is told beside "success". `before` is called once, when nothing else is waited for, and may hold
+    again.
 
-    __slots__ = ("code", "connection", "packet_id", "qos")
+    `is_taken`: whoever must keep the message has it, so a receipt of QoS 2 may be written down. `is_lost`: who should
+    have kept it is gone, so the answer never comes and the message must come again.
+    """
+
+    __slots__ = ("before", "code", "connection", "is_lost", "is_taken", "packet_id", "qos")
 
     def __init__(self, connection: Any, packet_id: int, qos: int) -> None:
         super().__init__(self._tell)
@@ -38,12 +43,15 @@ class Answer(Ticket):
         self.packet_id = packet_id
         self.qos = qos
         self.code: PubAckReasonCode | None = None
-
-    @property
-    def is_ready(self) -> bool:
-        """Tell whether nothing is waited for any more."""
-        return not self.holds
+        self.before: Callable[[], None] | None = None
+        self.is_taken = False
+        self.is_lost = False
 
     def _tell(self) -> None:
-        if self.connection is not None:
+        before, self.before = self.before, None
+        if before is not None:
+            self.hold()
+            before()
+            self.release()
+        elif self.connection is not None:
             self.connection.answer()

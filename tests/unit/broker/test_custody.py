@@ -116,6 +116,48 @@ def test_pubrec_withheld_over_a_reconnect_comes_on_the_new_connection(house):
     assert len(link.got) == 1
 
 
+def test_a_qos_2_publish_in_custody_at_a_crash_is_taken_anew(house):
+    house.link()
+    device = house.client(level=5)
+    device.publish("in/a", qos=2, packet_id=5)
+    device.subscribe("elsewhere")  # which writes the session
+    house.crash()
+    link = house.link()
+    again = house.client(level=5)
+    again.publish("in/a", qos=2, packet_id=5, duplicate=True)
+    assert again.take(mqtt5.PubRecPacket) == [], "nobody has it: the crash took what was in custody"
+    assert len(link.got) == 1
+    link.ack()
+    assert [one.packet_id for one in again.take(mqtt5.PubRecPacket)] == [5]
+
+
+def test_a_qos_2_publish_that_was_taken_is_known_after_a_crash(house):
+    link = house.link()
+    device = house.client(level=5)
+    device.publish("in/a", qos=2, packet_id=5)
+    link.ack()
+    assert [one.packet_id for one in device.take(mqtt5.PubRecPacket)] == [5]
+    house.crash()
+    link = house.link()
+    again = house.client(level=5)
+    again.publish("in/a", qos=2, packet_id=5, duplicate=True)
+    assert [one.packet_id for one in again.take(mqtt5.PubRecPacket)] == [5]
+    assert link.got == []
+
+
+def test_a_qos_2_publish_whose_custodian_is_gone_is_taken_anew(house):
+    house.link("bridge-0", keep=False)
+    device = house.client(level=5)
+    device.publish("in/a", qos=2, packet_id=5).cut()
+    house.core.kick("bridge-0", house.now, forget=True)
+    link = house.link()
+    again = house.client(level=5)
+    again.publish("in/a", qos=2, packet_id=5, duplicate=True)
+    assert len(link.got) == 1
+    link.ack()
+    assert [one.packet_id for one in again.take(mqtt5.PubRecPacket)] == [5]
+
+
 def test_a_full_custodian_stops_its_senders_reading_and_drops_nothing(house):
     house.link().close()
     devices = [house.client(f"c{n}") for n in range(4)]
