@@ -3,6 +3,8 @@
 Rules
 - Everything a node writes lies in its folder; started again there it is the same node, also after `kill`.
 - A write is acknowledged after its fsync (`commitlog_sync: batch`): what a node acknowledged survives its death.
+- A node ends with whoever started it, even if that is killed (by `setpriv`, of util-linux, where there is one). To the
+  kernel that is a thread: start nodes from one that stays.
 - A node listens on its address alone, never on all. The first node is its own seed.
 - Nodes join without streaming: start all of a cluster before the first write.
 """
@@ -112,7 +114,9 @@ class Node:
     def _order(self, conf: Path, temporary: Path) -> list[str]:
         if (reason := missing()) is not None:
             raise NodeFailed(reason)
+        with_parent = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
         return [
+            *with_parent,
             "java",
             f"@{HERE / 'jvm.options'}",
             f"-javaagent:{next(JARS.glob('jamm-*.jar'))}",
