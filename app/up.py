@@ -51,7 +51,7 @@ def run_demo() -> int:
     async def demo() -> int:
         with tempfile.TemporaryDirectory(prefix="tidings-demo-") as folder:
             # Two demonstrations at once look from different places, or one would take what the other has chosen.
-            first = next_free("127.0.0.1", 20_000 + os.getpid() % 10_000)
+            first = next_free("127.0.0.1", 20_000 + os.getpid() * 37 % 10_000)
             second = next_free("127.0.0.1", first + 1)
             third = next_free("127.0.0.1", second + 1)
             settings = load_settings(data=Path(folder), mqtt_port=first, websocket_port=second, http_port=third)
