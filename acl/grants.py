@@ -3,6 +3,8 @@
 Rules
 - Compiled once for each (role, ids, claim) and kept in a bounded cache; a decision then costs about a microsecond.
 - Every `Decision` names the rule that gave it, for `explain`.
+- What a device says under `u/{user}/{device}/` must be in the shape that some bridge has subscribed. Otherwise a broker
+  would take it, and acknowledge it, though nobody keeps it (promise 1).
 - A subscription is stopped by a deny that it merely touches, and allowed only by a grant that covers all of it.
 """
 
@@ -13,7 +15,7 @@ from typing import Final, NamedTuple
 from acl import filters
 from acl.decisions import Decision, Principal
 from acl.roles import ROLES, Role
-from tidings.protocol import ids
+from tidings.protocol import ids, topics
 from tidings.protocol.ids import Group
 
 _COMPILED: Final = 20_000
@@ -25,6 +27,8 @@ _NOT_A_TOPIC: Final = Decision(False, "not a topic name")
 _NOT_A_FILTER: Final = Decision(False, "not a topic filter")
 _RETAIN: Final = Decision(False, "retained messages are denied")
 _QOS: Final = Decision(False, "this QoS is denied")
+_UNHEARD: Final = Decision(False, "no bridge hears this topic: its word, lane or number of levels is wrong")
+_WORDS: Final = ("out", "to", "do", "state")
 
 Rule = tuple[Callable[[str], bool], Decision]
 
@@ -48,8 +52,16 @@ def may_publish(principal: Principal, topic: str, *, retain: bool, qos: int) -> 
         return _QOS
     for applies, decision in grants.publish:
         if applies(topic):
-            return decision
+            return decision if not decision.allowed or grants.role.internal or _is_heard(topic) else _UNHEARD
     return _NO_GRANT_PUBLISH
+
+
+def _is_heard(topic: str) -> bool:
+    """Tell whether a bridge has subscribed this topic of a device; other topics are not bridges' business."""
+    levels = topic.split("/", 5)
+    if len(levels) < 4 or levels[0] != "u" or levels[3] not in _WORDS:
+        return True
+    return len(levels) > 4 and any(hears(topic) for hears in _HEARD.get(levels[4], ()))
 
 
 def may_subscribe(principal: Principal, topic_filter: str) -> Decision:
@@ -60,6 +72,21 @@ def may_subscribe(principal: Principal, topic_filter: str) -> Decision:
         if applies(topic_filter):
             return decision
     return _NO_GRANT_SUBSCRIBE
+
+
+def _heard_by_lane() -> dict[str, tuple[Callable[[str], bool], ...]]:
+    return {
+        lane: tuple(
+            filters.matcher(pattern)
+            for pattern in topics.bridge_subscriptions(ids.group_of(lane))
+            if pattern.startswith("u/") and lane in pattern.split("/")
+        )
+        for lane in ids.LANES
+    }
+
+
+_HEARD: Final = _heard_by_lane()
+"""The filters of the bridges' sessions, compiled, by lane."""
 
 
 def _of(principal: Principal) -> Grants:

@@ -5,7 +5,7 @@ Rules
 - `{user}`, `{device}`, `{process}` stand for the principal's own ids, whose forms have no wildcard; `{lane}` stands for
   each of the 16 lanes of a bridge's lane group, so such a pattern is sixteen.
 - A device publishes under its own `u/{user}/{device}/` alone, and there only the four words; it never retains, and QoS
-  2 is not offered (promise 5). What exactly follows the word is checked by the bridge, which can answer with a reason.
+  2 is not offered (promise 5). Its topics must be heard by a bridge (`grants.py`), which checks the rest and answers.
 """
 
 from typing import Final, NamedTuple

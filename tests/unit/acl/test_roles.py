@@ -2,7 +2,7 @@
 
 import pytest
 
-from acl import grants
+from acl import filters, grants
 from acl.decisions import Principal
 from acl.roles import ROLES
 from tests.unit.acl.principals import bridge_principal, service_principal
@@ -177,3 +177,30 @@ def test_a_device_id_is_never_a_topic_word() -> None:
     assert set(ROLES) == {"device", "person", "bridge", "service", "admin"}
     assert isinstance(ALICE, str)
     assert UserId(ALICE) != DeviceId(PHONE)
+
+
+@pytest.mark.parametrize(
+    ("rest", "heard"),
+    [
+        ("out/00/conv/msg", True),
+        ("to/ff/peer", True),
+        ("to/ff/peer/id", True),
+        ("do/a0/heads", True),
+        ("state/a0", True),
+        ("out/zz/conv/msg", False),
+        ("out/0/conv/msg", False),
+        ("out/00/conv", False),
+        ("out/00/conv/msg/more", False),
+        ("do/00/a/b", False),
+        ("state/zz", False),
+        ("state/A0", False),
+    ],
+)
+def test_what_no_bridge_hears_is_denied_since_nobody_would_keep_it(rest: str, heard: bool) -> None:
+    who = principal()
+    topic = f"u/{who.user}/{who.device}/{rest}"
+    assert grants.may_publish(who, topic, retain=False, qos=1).allowed is heard
+    subscribed = any(
+        filters.matches(pattern, topic) for group in ids.GROUPS for pattern in topics.bridge_subscriptions(group)
+    )
+    assert subscribed is heard
