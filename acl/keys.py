@@ -11,13 +11,14 @@ Rules
 import base64
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from msgspec import Struct
+
+from acl.private import write_private
 
 Algorithm = Literal["ES256", "EdDSA"]
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -89,14 +90,7 @@ def load_or_make(path: Path, algorithm: Algorithm = "ES256") -> KeySet:
 def save(keys: KeySet, path: Path) -> None:
     """Write the private key set durably, mode 0600: a crash leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.new")
-    aside.unlink(missing_ok=True)
-    number = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(number, "w") as file:
-        json.dump({"keys": [_private_jwk(key) for key in keys.keys]}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    write_private(path, json.dumps({"keys": [_private_jwk(key) for key in keys.keys]}).encode())
 
 
 def load(path: Path) -> KeySet:

@@ -8,6 +8,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from acl.private import write_private
+
 _FILE: Final = "running.json"
 
 
@@ -24,9 +26,7 @@ class Running(Struct, frozen=True):
 def told(data: Path, running: Running) -> Iterator[None]:
     """Tell while entered. A killed server leaves its file behind; `find` is then refused by the closed port."""
     path = data / _FILE
-    aside = path.with_name(f".{_FILE}.{running.pid}")
-    aside.write_bytes(msgspec.json.encode(running) + b"\n")
-    aside.replace(path)
+    write_private(path, msgspec.json.encode(running) + b"\n", durable=False)
     try:
         yield
     finally:

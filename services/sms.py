@@ -12,6 +12,8 @@ from typing import Final, Protocol
 import msgspec
 from msgspec import Struct
 
+from acl.private import write_private
+
 _MOST_BYTES: Final = 256 * 1024
 
 
@@ -50,10 +52,7 @@ class DevelopmentInbox:
 
     def _halve(self) -> None:
         lines = self._path.read_bytes().splitlines(keepends=True)
-        aside = self._path.with_name(f".{self._path.name}.new")
-        aside.touch(mode=0o600)
-        aside.write_bytes(b"".join(lines[len(lines) // 2 :]))
-        aside.replace(self._path)
+        write_private(self._path, b"".join(lines[len(lines) // 2 :]), durable=False)
 
 
 def read_inbox(path: Path, phone: str = "") -> list[Sms]:

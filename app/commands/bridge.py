@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from app.commands.given import given_settings
 from app.replay import replay
 from app.running import Running, find
-from app.settings import BadSettings, Settings, load_settings
+from app.settings import Settings
 from app.shelves import opened
 from stores.ports.deadletters import DeadLetter, DeadLetters
 from tidings.exits import fail
@@ -82,7 +83,7 @@ def replay_(numbers: Numbers) -> None:
 
     Exit codes: 0 all replayed, 1 one could not be, 2 bad settings, 3 no server runs.
     """
-    settings = _settings()
+    settings = given_settings()
     running = find(settings.data)
     if running is None:
         fail(f"no server runs on {settings.data}; start `tidings up`", 3)
@@ -123,7 +124,7 @@ async def _replay_one(number: int, kept: DeadLetters, settings: Settings, runnin
 
 def _with_letters(use: Callable[[DeadLetters], Awaitable[R]]) -> R:
     """Open the store, use it, close it."""
-    data = _settings().data
+    data = given_settings().data
     if not (data / "log.db").exists():
         fail(f"there is no message store in {data}; set TIDINGS_DATA to the server's folder", 1)
 
@@ -135,13 +136,6 @@ def _with_letters(use: Callable[[DeadLetters], Awaitable[R]]) -> R:
         return asyncio.run(use_it())
     except StoreUnavailable as error:
         fail(f"the message store in {data} cannot be used: {error}", 1)
-
-
-def _settings() -> Settings:
-    try:
-        return load_settings()
-    except BadSettings as error:
-        fail(str(error), 2)
 
 
 def _told(letter: DeadLetter) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from app.cast import INBOX, read_code
-from app.settings import BadSettings, load_settings
+from app.commands.given import given_settings
 from services.sms import read_inbox
+from tidings.exits import REFUSED, fail
 
 
 def command(
@@ -21,15 +22,10 @@ def command(
 
     Exit codes: 0 printed, 1 there is none, 2 bad settings.
     """
-    try:
-        data = load_settings().data
-    except BadSettings as error:
-        typer.echo(f"tidings: {error}", err=True)
-        raise typer.Exit(2) from None
+    data = given_settings().data
     found = read_inbox(data / INBOX, phone)
     if not found:
-        typer.echo(f"tidings: no message{f' for {phone}' if phone else ''} in {data / INBOX}", err=True)
-        raise typer.Exit(1)
+        fail(f"no message{f' for {phone}' if phone else ''} in {data / INBOX}", REFUSED)
     if code:
         typer.echo(read_code(data, phone or found[-1].phone))
         return

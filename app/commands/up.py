@@ -15,7 +15,7 @@ def command(
 
     Example: TIDINGS_DATA=/srv/tidings TIDINGS_HTTP_PORT=8000 tidings up --quiet
 
-    Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 the transcript failed, 2 bad settings, a taken port or folder.
+    Exit codes: 0 stopped by Ctrl-C or SIGTERM, 2 bad settings, a taken port or folder.
     """
     # Imported here, so that `tidings --help` needs no server.
     from app.up import run

@@ -7,8 +7,6 @@ Rules
 """
 
 import hashlib
-import os
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -41,15 +39,6 @@ class Control(Struct, frozen=True, kw_only=True):
 def digest_of(password: str) -> str:
     """Digest a random password of full entropy; a person's would need more than this."""
     return hashlib.sha256(password.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def write(path: Path, content: bytes) -> None:
-    """Replace a file whole; it is its owner's alone."""
-    aside = path.with_name(f".{path.name}.new")
-    aside.unlink(missing_ok=True)
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-    aside.replace(path)
 
 
 def encode(control: Control) -> bytes:

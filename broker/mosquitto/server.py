@@ -20,6 +20,7 @@ from typing import Final
 
 from acl import jwks
 from acl.keys import KeySet
+from acl.private import write_private
 from acl.revocations import Revocations
 from broker.mosquitto import control
 from broker.mosquitto.configuration import Settings, configuration
@@ -76,7 +77,7 @@ class MosquittoBroker:
         """Start Mosquitto and wait until it answers. Raises `OSError` when it is not installed or a port is taken."""
         settings = self._settings
         settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        control.write(settings.folder / control.JWKS, jwks.encode(self._keys))
+        write_private(settings.folder / control.JWKS, jwks.encode(self._keys), durable=False)
         self._tell()
         settings.configuration.write_text(configuration(settings, os.getpid()))
         await self._launch()
@@ -137,7 +138,7 @@ class MosquittoBroker:
             groups=self._groups,
             revocations=tuple(self._revocations.listed()),
         )
-        control.write(self._settings.folder / control.CONTROL, control.encode(self._told))
+        write_private(self._settings.folder / control.CONTROL, control.encode(self._told), durable=False)
 
     async def _keep_telling(self) -> None:
         while True:

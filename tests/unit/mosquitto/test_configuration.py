@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from acl.private import write_private
 from broker.mosquitto import control
 from broker.mosquitto.configuration import Settings, configuration
 from broker.mosquitto.control import BadControl, Control
@@ -59,9 +60,9 @@ def test_what_is_no_control_is_refused(raw: bytes) -> None:
 def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
     path = tmp_path / control.CONTROL
     (tmp_path / f".{control.CONTROL}.new").write_text("half of a crash")
-    control.write(path, b"one")
+    write_private(path, b"one", durable=False)
     with path.open("rb") as reader:
-        control.write(path, b"two")
+        write_private(path, b"two", durable=False)
         assert reader.read() == b"one", "a reader sees the old one whole"
     assert path.read_bytes() == b"two"
     assert path.stat().st_mode & 0o777 == 0o600
